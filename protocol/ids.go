@@ -65,7 +65,10 @@ func (id *ID[N]) UnmarshalText(text []byte) error {
 }
 
 // ParseID reads the text form: ParseID[...] is spelled through the type, as in ParseMemberID.
-func parseID[N noun](s string) (id ID[N], err error) { err = id.UnmarshalText([]byte(s)); return id, err }
+func parseID[N noun](s string) (id ID[N], err error) {
+	err = id.UnmarshalText([]byte(s))
+	return id, err
+}
 
 // ParseMemberID and its siblings read an id's text form; the error wraps ErrBadID.
 func ParseMemberID(s string) (MemberID, error)             { return parseID[member](s) }
@@ -138,7 +141,9 @@ func putUint64(b []byte, v uint64) {
 }
 
 // MemberIDOf derives a member's id from the first key it registers with.
-func MemberIDOf(key PublicKey) MemberID { return MemberID(short(Digest("anamnesis/member/v1", key[:]))) }
+func MemberIDOf(key PublicKey) MemberID {
+	return MemberID(short(Digest("anamnesis/member/v1", key[:])))
+}
 
 // DerivedContractID and DerivedAccessID name what the i-th action of an envelope made.
 func DerivedContractID(a ActionID, i int) ContractID {

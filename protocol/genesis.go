@@ -1,0 +1,69 @@
+package protocol
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Genesis is what a network begins with. Its canonical encoding is the first thing the engine hands to the ledger.
+type Genesis struct {
+	_       struct{} `cbor:",toarray"`
+	Version uint16
+	Chain   string
+	Time    uint64 // UTC ms
+	Members []Member
+	Params  Params
+}
+
+// Params are the numbers that members govern.
+type Params struct {
+	_                  struct{} `cbor:",toarray"`
+	QuotaMemberMinute  uint32   // envelopes a member may cause a minute, refused and rejected ones included
+	QuotaJournalMinute uint32   // envelopes that may touch a journal a minute
+	AccessMillis       uint64   // how long custodians serve an access; at most AccessDeadlineMillis
+	KeygenStepMillis   uint64   // time for a step of key generation before the silent are left out
+}
+
+// DefaultParams suit a network of a few dozen organisations.
+func DefaultParams() Params {
+	return Params{QuotaMemberMinute: 60_000, QuotaJournalMinute: 600, AccessMillis: AccessDeadlineMillis, KeygenStepMillis: 30_000}
+}
+
+// Validate checks shapes; errors are plain sentences.
+func (g *Genesis) Validate() error {
+	if g.Version != Version {
+		return fmt.Errorf("%w: genesis is of version %d, this program speaks %d", ErrVersion, g.Version, Version)
+	}
+	if len(g.Chain) == 0 || len(g.Chain) > ChainBytesMax {
+		return fmt.Errorf("a network's id has 1 to %d bytes", ChainBytesMax)
+	}
+	for _, c := range []byte(g.Chain) {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '.' {
+			return errors.New("a network's id is made of small letters, digits, '-' and '.'")
+		}
+	}
+	if len(g.Members) == 0 || len(g.Members) > MembersMax {
+		return fmt.Errorf("a network begins with 1 to %d members", MembersMax)
+	}
+	nodes := 0
+	keys := make(map[PublicKey]bool)
+	for _, m := range g.Members {
+		if err := m.validate(); err != nil {
+			return fmt.Errorf("member %q: %w", m.Name, err)
+		}
+		if keys[m.Key] {
+			return fmt.Errorf("member %q: its key is another's", m.Name)
+		}
+		keys[m.Key] = true
+		if m.HasNode() {
+			nodes++
+		}
+	}
+	if nodes == 0 {
+		return errors.New("at least one member runs a node")
+	}
+	if p := g.Params; p.QuotaMemberMinute == 0 || p.QuotaJournalMinute == 0 || p.AccessMillis == 0 || p.AccessMillis > AccessDeadlineMillis || p.KeygenStepMillis == 0 {
+		return errors.New("a parameter is zero or out of range")
+	}
+	return nil
+}

@@ -1,0 +1,27 @@
+package protocol
+
+// Limits on everything that crosses an edge; the unit is the last word. A change of any of them is a new protocol version.
+const (
+	EnvelopeBytesMax        = 16 << 10 // one signed envelope
+	ParcelEnvelopesMax      = 64       // envelopes a parcel (one transaction of the engine)
+	ParcelBytesMax          = 512 << 10
+	EnvelopeActionsMax      = 32          // actions an envelope, all or nothing
+	NotAfterMillisMax       = 10 * 60_000 // how far ahead of block time a not-after may lie
+	ChainBytesMax           = 50
+	NameBytesMax            = 64      // a member's public name
+	ContractBytesMax        = 4 << 10 // canonical Cedar of one contract
+	ContractsJournalMax     = 64      // active contracts a journal
+	ContractWindowMillisMax = 10 * 366 * 24 * 3600_000
+	ContractUsesMax         = 1_000_000
+	LabelsRequestMax        = 64          // labels an access request
+	RecordsRequestMax       = 256         // records named in an access request
+	RecordsAccessMax        = 1024        // records that one access opens
+	AccessDeadlineMillis    = 15 * 60_000 // how long custodians serve one access
+	RecordFileBytesMax      = 64 << 20
+	MembersMax              = 64
+	EndsBlockMax            = 256   // ends of contracts written per block; the rest wait for the next
+	DecisionStaleMillisMax  = 2_000 // a decision may not rest on a time older than this
+	TickMillisMin           = 1_000 // a tick moves time only when block time moved at least this far
+	ReceiverKeyBytes        = 1216  // X-Wing encapsulation key
+	CustodianCiphertextsMax = MembersMax
+)

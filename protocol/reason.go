@@ -1,0 +1,147 @@
+package protocol
+
+import "fmt"
+
+// Reason says why something was rejected or refused, in a number that is consensus data and a name for programs; Advice is for people.
+// It never says what the data is about, nor whether something exists that the asker may not know of.
+type Reason uint16
+
+// Reasons. Below 100: decisions of contracts, which become entries. From 100: rejections, which leave no entry.
+const (
+	Accepted Reason = 0
+
+	NoContract     Reason = 1 // nothing permits it
+	Forbidden      Reason = 2 // a contract forbids it
+	NotYet         Reason = 3 // the contract has not begun
+	Ended          Reason = 4 // the contract's time is over
+	UsedUp         Reason = 5 // the contract's uses are used up
+	ContractError  Reason = 6 // a policy could not be evaluated: that denies
+	NoCredential   Reason = 7 // the practitioner is suspended, revoked or expired
+	TooManyRecords Reason = 8 // more records than one access opens
+	Withdrawn      Reason = 9 // the patient revoked the contract
+
+	Expired           Reason = 100 // not-after has passed
+	NotAfterTooFar    Reason = 101
+	WrongNetwork      Reason = 102
+	WrongVersion      Reason = 103
+	UnknownSigner     Reason = 104
+	WrongKey          Reason = 105 // not the signer's current key
+	MemberSuspended   Reason = 106
+	QuotaMember       Reason = 107
+	QuotaJournal      Reason = 108
+	NotEntitled       Reason = 109 // this kind of signer may not do this
+	UnknownJournal    Reason = 110
+	JournalExists     Reason = 111
+	NotPermitted      Reason = 112 // no contract lets the signer write
+	RecordExists      Reason = 113
+	UnknownContract   Reason = 114
+	ContractOver      Reason = 115 // it ended or was revoked already
+	BadPolicy         Reason = 116
+	TooManyContracts  Reason = 117
+	BadWindow         Reason = 118
+	UnknownMember     Reason = 119
+	MemberExists      Reason = 120
+	UnknownProposal   Reason = 121
+	ProposalClosed    Reason = 122
+	AlreadyApproved   Reason = 123
+	BadProof          Reason = 124
+	UnknownRecord     Reason = 125
+	PractitionerGone  Reason = 126 // revoked for good, or another member's
+	WrongGeneration   Reason = 127
+	KeygenPhase       Reason = 128 // the step does not fit where key generation stands
+	BadDeal           Reason = 129
+	NotACustodian     Reason = 130
+	WrongJournal      Reason = 131 // the action needs a journal, or none
+	KeyInUse          Reason = 132
+	AlreadyDone       Reason = 133
+	TooManyMembers    Reason = 134
+	DuplicateInParcel Reason = 135
+)
+
+type reasonText struct{ name, advice string }
+
+var reasonTexts = map[Reason]reasonText{
+	Accepted:       {"accepted", ""},
+	NoContract:     {"no-contract", "The patient has not given you access to this. Ask them to grant it, or name fewer classes."},
+	Forbidden:      {"forbidden", "The patient has closed this to you. Only they can change that."},
+	NotYet:         {"not-yet", "The patient's grant begins later. Try again then, or ask them to move it."},
+	Ended:          {"ended", "The patient's grant has ended. Ask them for a new one."},
+	UsedUp:         {"used-up", "The patient's grant has been used as often as it allows. Ask them for a new one."},
+	ContractError:  {"contract-error", "The patient's contract could not be evaluated, and so nothing is opened. Ask them to grant anew."},
+	NoCredential:   {"no-credential", "Your credential is suspended, revoked or expired. Your organisation's registrar can renew it."},
+	TooManyRecords: {"too-many-records", "More records than one access opens. Name fewer classes, or the records themselves."},
+	Withdrawn:      {"withdrawn", "The patient has withdrawn this grant. Ask them for a new one."},
+
+	Expired:           {"expired", "The request was too old when it reached the ledger. Check this computer's clock and send it again."},
+	NotAfterTooFar:    {"not-after-too-far", "The request's not-after lies more than ten minutes ahead. Check this computer's clock and send it again."},
+	WrongNetwork:      {"wrong-network", "The request was signed for another network. Check which network the wallet belongs to."},
+	WrongVersion:      {"wrong-version", "The request was made for another protocol version. Update the program."},
+	UnknownSigner:     {"unknown-signer", "The network does not know this signer. Register first."},
+	WrongKey:          {"wrong-key", "This is not the signer's current key. Use the key that replaced it."},
+	MemberSuspended:   {"member-removed", "The signer's organisation is no longer a member."},
+	QuotaMember:       {"quota-member", "The organisation has used its share for this minute. Try again in a minute."},
+	QuotaJournal:      {"quota-journal", "This journal has used its share for this minute. Try again in a minute."},
+	NotEntitled:       {"not-entitled", "This kind of signer may not do this."},
+	UnknownJournal:    {"unknown-journal", "There is no such journal on this network. Check the handle."},
+	JournalExists:     {"journal-exists", "The journal is open already."},
+	NotPermitted:      {"not-permitted", "The patient has not allowed you to add to this journal. Ask them for a contributor grant."},
+	RecordExists:      {"record-exists", "A record with this id exists already."},
+	UnknownContract:   {"unknown-contract", "This journal has no such contract."},
+	ContractOver:      {"contract-over", "The contract has ended already."},
+	BadPolicy:         {"bad-policy", "The contract is not canonical Cedar of the network's schema."},
+	TooManyContracts:  {"too-many-contracts", "The journal has as many active contracts as it may have. Revoke one first."},
+	BadWindow:         {"bad-window", "The contract's end has passed, or lies too far ahead."},
+	UnknownMember:     {"unknown-member", "There is no such member."},
+	MemberExists:      {"member-exists", "There is such a member already."},
+	UnknownProposal:   {"unknown-proposal", "There is no such proposal."},
+	ProposalClosed:    {"proposal-closed", "The proposal is decided already."},
+	AlreadyApproved:   {"already-approved", "This member has approved it already."},
+	BadProof:          {"bad-proof", "A signature or proof inside the action does not verify."},
+	UnknownRecord:     {"unknown-record", "This journal has no such record."},
+	PractitionerGone:  {"practitioner-gone", "This practitioner is revoked, or another member's."},
+	WrongGeneration:   {"wrong-generation", "Records are sealed to the active generation of the custodians' key. Fetch it and seal again."},
+	KeygenPhase:       {"keygen-phase", "This step does not fit where key generation stands."},
+	BadDeal:           {"bad-deal", "The deal does not verify."},
+	NotACustodian:     {"not-a-custodian", "Only a member with a node takes part in key generation."},
+	WrongJournal:      {"wrong-journal", "The action does not belong in this journal."},
+	KeyInUse:          {"key-in-use", "This key is somebody's already."},
+	AlreadyDone:       {"already-done", "This was done already."},
+	TooManyMembers:    {"too-many-members", "The network has as many members as it may have."},
+	DuplicateInParcel: {"duplicate", "The same request was sent twice."},
+}
+
+// String is the name for programs.
+func (r Reason) String() string {
+	if t, ok := reasonTexts[r]; ok {
+		return t.name
+	}
+	return fmt.Sprintf("unknown(%d)", uint16(r))
+}
+
+// Advice says in a sentence or two what to do next.
+func (r Reason) Advice() string { return reasonTexts[r].advice }
+
+// MarshalText implements encoding.TextMarshaler.
+func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (r *Reason) UnmarshalText(b []byte) error {
+	for n := range DuplicateInParcel + 1 {
+		if t, ok := reasonTexts[n]; ok && t.name == string(b) {
+			*r = n
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: unknown reason", ErrBadID)
+}
+
+// Rejection is a Reason as an error.
+type Rejection struct{ Reason Reason }
+
+func (r *Rejection) Error() string { return r.Reason.String() + ": " + r.Reason.Advice() }
+
+// Is lets errors.Is compare rejections by reason.
+func (r *Rejection) Is(target error) bool {
+	t, ok := target.(*Rejection)
+	return ok && t.Reason == r.Reason
+}
