@@ -1,0 +1,154 @@
+package threshold
+
+import (
+	"crypto/rand"
+	"fmt"
+	"testing"
+)
+
+var benchLabel = []byte("chain, generation, journal, label and record")
+
+func benchBinding() Binding { return Binding{Chain: "bench-1", OneTimeKey: make([]byte, 1216)} }
+
+func benchCapsules(b *testing.B, keys *Keys, count int) ([]*Capsule, []VerifiedCapsule) {
+	b.Helper()
+	capsules, verified := make([]*Capsule, count), make([]VerifiedCapsule, count)
+	for i := range capsules {
+		c, err := Seal(rand.Reader, &keys.Public, make([]byte, 16), benchLabel)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if capsules[i], err = ParseCapsule(c.Bytes()); err != nil {
+			b.Fatal(err)
+		}
+		if verified[i], err = capsules[i].Verify(benchLabel); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return capsules, verified
+}
+
+func benchKeys(b *testing.B, n int) (*Keys, []*Share) {
+	b.Helper()
+	keys, shares, err := split(rand.Reader, 1, 1, n)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return keys, shares
+}
+
+func BenchmarkSeal(b *testing.B) {
+	keys, _ := benchKeys(b, 4)
+	pre := keys.Public
+	pre.Precompute()
+	for _, v := range []struct {
+		name string
+		pk   *PublicKey
+	}{{"plain", &keys.Public}, {"precomputed", &pre}} {
+		b.Run(v.name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := Seal(rand.Reader, v.pk, make([]byte, 16), benchLabel); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkParseVerify(b *testing.B) {
+	keys, _ := benchKeys(b, 4)
+	capsules, _ := benchCapsules(b, keys, 1)
+	raw := capsules[0].Bytes()
+	b.Run("parse", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := ParseCapsule(raw); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("verify", func(b *testing.B) {
+		for b.Loop() {
+			if err := VerifyCapsule(capsules[0], benchLabel); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// BenchmarkNode20 is all a custodian computes for an access to 20 records.
+func BenchmarkNode20(b *testing.B) {
+	keys, shares := benchKeys(b, 4)
+	capsules, _ := benchCapsules(b, keys, 20)
+	for b.Loop() {
+		items := make([]VerifiedCapsule, len(capsules))
+		for i, c := range capsules {
+			parsed, err := ParseCapsule(c.raw[:])
+			if err != nil {
+				b.Fatal(err)
+			}
+			if items[i], err = parsed.Verify(benchLabel); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if _, err := Release(rand.Reader, shares[0], items, benchBinding()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkRelease(b *testing.B) {
+	keys, shares := benchKeys(b, 4)
+	for _, n := range []int{1, 20, 200} {
+		capsules, verified := benchCapsules(b, keys, n)
+		p, err := Release(rand.Reader, shares[0], verified, benchBinding())
+		if err != nil {
+			b.Fatal(err)
+		}
+		raw := p.Bytes()
+		b.Run(fmt.Sprintf("release-%d", n), func(b *testing.B) {
+			for b.Loop() {
+				if _, err := Release(rand.Reader, shares[0], verified, benchBinding()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(fmt.Sprintf("parse-%d", n), func(b *testing.B) {
+			for b.Loop() {
+				if _, err := ParsePartials(raw); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(fmt.Sprintf("verify-%d", n), func(b *testing.B) {
+			for b.Loop() {
+				if err := VerifyPartials(keys.Verification[0], capsules, benchBinding(), p); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkCombine(b *testing.B) {
+	for _, n := range []int{4, 10} {
+		keys, shares := benchKeys(b, n)
+		for _, count := range []int{1, 20} {
+			capsules, verified := benchCapsules(b, keys, count)
+			var answers []*Partials
+			for _, s := range shares[:keys.T] {
+				p, err := Release(rand.Reader, s, verified, benchBinding())
+				if err != nil {
+					b.Fatal(err)
+				}
+				answers = append(answers, p)
+			}
+			b.Run(fmt.Sprintf("%d-of-%d/capsules-%d", keys.T, n, count), func(b *testing.B) {
+				for b.Loop() {
+					if _, err := Combine(keys.T, capsules, answers); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
