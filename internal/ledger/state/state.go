@@ -1,0 +1,64 @@
+package state
+
+import "errors"
+
+// Errors that callers tell apart. All of them wrap with %w where a detail helps.
+var (
+	ErrLocked  = errors.New("state: folder in use by another process") // OpenPebble: retry once the other has stopped
+	ErrClosed  = errors.New("state: closed")                           // use after Close
+	ErrPruned  = errors.New("state: version pruned")                   // Prove: older than what Prune kept
+	ErrFuture  = errors.New("state: version not reached")              // Prove: newer than the head
+	ErrStale   = errors.New("state: transaction overtaken by Advance") // Tx: the head moved since Begin
+	ErrVersion = errors.New("state: version out of order")             // Stage: not above the head's version
+	ErrCorrupt = errors.New("state: corrupt")                          // a row that cannot be what was written; see Fault
+	ErrLimit   = errors.New("state: key or value too long")            // beyond KeyBytesMax or ValueBytesMax
+)
+
+// Limits.
+const (
+	KeyBytesMax   = 1 << 10
+	ValueBytesMax = 16 << 20
+)
+
+// Reader reads an ordered key-value space: a store, a snapshot of one, the head of a map, a view. It is safe for concurrent
+// use.
+type Reader interface {
+	// Get returns the value of key and whether it has one. The caller must not change the value, and may keep it.
+	Get(key []byte) (value []byte, ok bool, err error)
+	// Scan calls fn for each key in [lo, hi), ascending bytewise, until fn returns false or an error, which Scan returns.
+	// A nil hi means no upper bound. key and value are valid only during the call. fn may read from the same Reader.
+	Scan(lo, hi []byte, fn func(key, value []byte) (more bool, err error)) error
+}
+
+// Store is the ordered key-value store under the ledger. Durability: what Commit(true) returned nil for survives a crash of
+// the process and of the machine; what Commit(false) returned nil for is read at once, survives a crash of the process, and
+// may be lost, newest batches first and each batch as a whole, in a crash of the machine. Concurrency: all methods are safe
+// for concurrent use; a reader sees each batch entirely or not at all. Implementations: OpenPebble, NewMemory.
+type Store interface {
+	Reader
+	// NewBatch returns an empty batch, for one goroutine.
+	NewBatch() Batch
+	// Snapshot returns the store as it is now; it costs little, and holds back the reclaiming of space until closed.
+	Snapshot() (Snapshot, error)
+	// Close closes the store; batches and snapshots must be closed before.
+	Close() error
+}
+
+// Snapshot is a store at one moment, unmoved by later batches.
+type Snapshot interface {
+	Reader
+	Close() error
+}
+
+// Batch gathers writes that take effect together, in the order they were made. Keys and values are copied by each call.
+type Batch interface {
+	Set(key, value []byte) error
+	Delete(key []byte) error
+	// DeleteRange deletes all keys in [lo, hi), both given.
+	DeleteRange(lo, hi []byte) error
+	// Commit applies the batch; see Store for what durable means. After an error from Commit(true) the batch may have been
+	// applied nevertheless: the caller must stop, reopen and look.
+	Commit(durable bool) error
+	// Close releases the batch; without a Commit before, nothing happened. It may be called twice.
+	Close() error
+}
