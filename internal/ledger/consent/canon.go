@@ -1,0 +1,259 @@
+package consent
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/cedar-policy/cedar-go"
+	xast "github.com/cedar-policy/cedar-go/x/exp/ast"
+
+	"github.com/anamnesis-health/anamnesis/protocol"
+)
+
+// Compiled is a contract's policies, ready to run. It is immutable and may be shared.
+type Compiled struct {
+	text     []byte
+	hash     protocol.Hash
+	policies []policy
+	purposes []protocol.Purpose // that a permit names, ascending
+}
+
+// policy is one Cedar policy of a contract. id is its place in the canonical form.
+type policy struct {
+	id    cedar.PolicyID
+	cedar *cedar.Policy
+	tree  *xast.Policy
+}
+
+func (p policy) forbids() bool { return p.tree.Effect == xast.EffectForbid }
+
+// Canonical is the text that was compiled; the caller must not change it.
+func (c *Compiled) Canonical() []byte { return c.text }
+
+// Hash is SHA-256 of the canonical text.
+func (c *Compiled) Hash() protocol.Hash { return c.hash }
+
+// Canonicalise turns Cedar source into the form that is signed and stored. Comments, annotations and layout go; policies and lists
+// are sorted, each element once; everything else keeps its order. The form is Cedar itself, so that any Cedar tool reads what the
+// ledger holds. Canonicalise(Canonicalise(x)) == Canonicalise(x). The error is an *Error of any kind but ErrNotCanonical.
+func Canonicalise(source []byte) ([]byte, error) {
+	if len(source) > SourceBytesMax {
+		return nil, tooLarge("source bytes", len(source), SourceBytesMax)
+	}
+	policies, err := read(source)
+	if err != nil {
+		return nil, err
+	}
+	text := write(policies)
+	if len(text) > protocol.ContractBytesMax {
+		return nil, tooLarge("canonical bytes", len(text), protocol.ContractBytesMax)
+	}
+	if _, err := Compile(text); err != nil {
+		return nil, fmt.Errorf("consent: a canonical form that does not compile: %w", err)
+	}
+	return text, nil
+}
+
+// Compile reads a contract in canonical form and refuses any other. The error is an *Error.
+func Compile(canonical []byte) (*Compiled, error) {
+	if len(canonical) > protocol.ContractBytesMax {
+		return nil, tooLarge("canonical bytes", len(canonical), protocol.ContractBytesMax)
+	}
+	list, err := read(canonical)
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(write(list), canonical) {
+		return nil, fail(ErrNotCanonical, "layout, comments, order or grouping differ from what Canonicalise yields")
+	}
+	c := &Compiled{text: bytes.Clone(canonical), hash: sha256.Sum256(canonical)}
+	for i, p := range list {
+		tree := (*xast.Policy)(p.AST())
+		c.policies = append(c.policies, policy{id: cedar.PolicyID(strconv.Itoa(i)), cedar: p, tree: tree})
+	}
+	c.purposes = purposesOf(c.policies)
+	return c, nil
+}
+
+// read parses and checks: what it returns lies inside the subset and fits the schema.
+func read(source []byte) (cedar.PolicyList, error) {
+	if err := scan(source); err != nil {
+		return nil, err
+	}
+	list, err := parse(source)
+	if err != nil {
+		return nil, err
+	}
+	if len(list) == 0 {
+		return nil, fail(ErrParse, "there is no policy")
+	}
+	if len(list) > PoliciesMax {
+		return nil, tooLarge("policies", len(list), PoliciesMax)
+	}
+	nodes := 0
+	for _, p := range list {
+		if err := checkPolicy((*xast.Policy)(p.AST()), &nodes); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+// write is the canonical form of checked policies: sorted lines, each once.
+func write(list cedar.PolicyList) []byte {
+	lines := make([]string, len(list))
+	for i, p := range list {
+		lines[i] = writePolicy((*xast.Policy)(p.AST()))
+	}
+	slices.Sort(lines)
+	return []byte(strings.Join(slices.Compact(lines), "\n") + "\n")
+}
+
+// parse is cedar-go's parser, whose panics, should there be one for some input, are refusals of that input.
+func parse(source []byte) (list cedar.PolicyList, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			list, err = nil, fail(ErrParse, "the parser gave up")
+		}
+	}()
+	if err := list.UnmarshalCedar(source); err != nil {
+		return nil, parseError(err)
+	}
+	return list, nil
+}
+
+var parsePlace = regexp.MustCompile(`<input>:(\d{1,6}):(\d{1,6})`)
+
+func parseError(err error) error {
+	text := strings.TrimPrefix(err.Error(), "parser error: ")
+	const charactersMax = 200
+	if len(text) > charactersMax {
+		text = strings.ToValidUTF8(text[:charactersMax], "") + "…"
+	}
+	e := fail(ErrParse, "%s", text)
+	if m := parsePlace.FindStringSubmatch(text); m != nil {
+		line, errLine := strconv.Atoi(m[1])
+		column, errColumn := strconv.Atoi(m[2])
+		if errors.Join(errLine, errColumn) == nil {
+			e.Line, e.Column = line, column
+		}
+	}
+	return e
+}
+
+// scan bounds what the parser, which recurses, will meet: brackets, chains of ! and -, and ifs.
+func scan(source []byte) error {
+	if !utf8.Valid(source) {
+		return fail(ErrParse, "the text is not UTF-8")
+	}
+	s := scanner{line: 1}
+	for i := 0; i < len(source); {
+		n := token(source[i:])
+		if err := s.next(source[i : i+n]); err != nil {
+			return err
+		}
+		i += n
+	}
+	return nil
+}
+
+// token is the length of the comment, string, word or character at the start of b, which is not empty.
+func token(b []byte) int {
+	switch {
+	case bytes.HasPrefix(b, []byte("//")):
+		if n := bytes.IndexByte(b, '\n'); n >= 0 {
+			return n
+		}
+		return len(b)
+	case b[0] == '"':
+		for i := 1; i < len(b); i++ {
+			switch b[i] {
+			case '\\':
+				i++
+			case '"':
+				return i + 1
+			}
+		}
+		return len(b)
+	case isWord(b[0]):
+		n := 1
+		for n < len(b) && isWord(b[n]) {
+			n++
+		}
+		return n
+	}
+	return 1
+}
+
+func isWord(c byte) bool {
+	return c == '_' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+}
+
+// scanner counts the nesting of what it is shown, token by token.
+type scanner struct {
+	line, brackets, signs, ifs int
+}
+
+func (s *scanner) next(tok []byte) error {
+	s.line += bytes.Count(tok, []byte("\n"))
+	switch string(tok) {
+	case " ", "\t", "\r", "\n":
+		return nil
+	case "!", "-":
+		s.signs++
+	case "(", "[", "{":
+		s.brackets++
+		s.signs = 0
+	case ")", "]", "}":
+		s.brackets--
+		s.signs = 0
+	case "if":
+		s.ifs++
+		s.signs = 0
+	case ";":
+		s.ifs, s.signs = 0, 0
+	default:
+		if !bytes.HasPrefix(tok, []byte("//")) {
+			s.signs = 0
+		}
+	}
+	for _, n := range []int{s.brackets, s.signs, s.ifs} {
+		if n > DepthMax {
+			e := tooLarge("nesting depth", n, DepthMax)
+			e.Line, e.Column = s.line, 1
+			return e
+		}
+	}
+	return nil
+}
+
+// purposesOf lists the purposes that permits name, which is where a denial can be explained by the purpose.
+func purposesOf(policies []policy) (out []protocol.Purpose) {
+	for _, p := range policies {
+		if p.forbids() {
+			continue
+		}
+		for _, cond := range p.tree.Conditions {
+			xast.Inspect(xast.NewNode(cond.Body), func(n xast.IsNode) bool {
+				v, ok := n.(xast.NodeValue)
+				uid, isEntity := v.Value.(cedar.EntityUID)
+				if ok && isEntity && uid.Type == typePurpose {
+					var purpose protocol.Purpose
+					if purpose.UnmarshalText([]byte(uid.ID)) == nil {
+						out = append(out, purpose)
+					}
+				}
+				return true
+			})
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
