@@ -1,7 +1,6 @@
 package translog
 
 import (
-	"errors"
 	"fmt"
 	"sync"
 
@@ -50,23 +49,21 @@ func (e ErrBehind) Error() string {
 // It is safe for concurrent use.
 type Cosigner struct {
 	origin string
-	log    *c2sp.LogKey
 	key    *c2sp.CosignKey
 	state  CosignState
 
-	mu     sync.Mutex
-	last   c2sp.Checkpoint
-	broken error // a Save that may or may not have happened
+	mu        sync.Mutex
+	last      c2sp.Checkpoint
+	unsettled bool // a Save failed: it may or may not have happened
 }
 
-// NewCosigner takes up where state left off. The log key is this node's own,
-// for [Cosigner.SignHead]; its name is the origin of the log.
-func NewCosigner(log *c2sp.LogKey, key *c2sp.CosignKey, state CosignState) (*Cosigner, error) {
-	c := &Cosigner{origin: log.Verifier().Name, log: log, key: key, state: state}
-	if string(log.Verifier().PublicKey()) == string(key.Verifier().PublicKey()) {
-		return nil, errors.New("translog: log key and cosigner key must differ")
+// NewCosigner takes up where state left off, for the log named origin.
+func NewCosigner(origin string, key *c2sp.CosignKey, state CosignState) (*Cosigner, error) {
+	c := &Cosigner{origin: origin, key: key, state: state}
+	if err := c.load(); err != nil {
+		return nil, err
 	}
-	return c, c.load()
+	return c, nil
 }
 
 func (c *Cosigner) load() error {
@@ -80,8 +77,16 @@ func (c *Cosigner) load() error {
 	if last.Origin != c.origin {
 		return c2sp.ErrOrigin{Have: last.Origin, Want: c.origin}
 	}
-	c.last, c.broken = last, nil
+	c.last, c.unsettled = last, false
 	return nil
+}
+
+// settle finds out what a failed Save left behind. The caller holds the lock.
+func (c *Cosigner) settle() error {
+	if !c.unsettled {
+		return nil
+	}
+	return c.load()
 }
 
 // Last is the last checkpoint signed; of size 0 when there is none.
@@ -92,16 +97,17 @@ func (c *Cosigner) Last() c2sp.Checkpoint {
 }
 
 // SignHead publishes the head of the node's own log: a checkpoint with its log
-// signature and its cosignature of time now (UTC milliseconds).
-// Errors: [ErrRollback], [c2sp.ErrForked].
-func (c *Cosigner) SignHead(t *Tree, now uint64) ([]byte, error) {
+// signature and its cosignature of time now (UTC milliseconds). The log key
+// signs under the same rules as the cosigner's.
+// Errors: [ErrRollback], [c2sp.ErrForked], [c2sp.ErrOrigin].
+func (c *Cosigner) SignHead(t *Tree, log *c2sp.LogKey, now uint64) ([]byte, error) {
 	size, root := t.Head()
 	head := c2sp.Checkpoint{Origin: c.origin, Size: size, Root: root}
 	cosignature, err := c.cosignOwn(t, head, now)
 	if err != nil {
 		return nil, err
 	}
-	signature, err := c.log.Sign(head)
+	signature, err := log.Sign(head)
 	if err != nil {
 		return nil, err
 	}
@@ -124,6 +130,9 @@ func (c *Cosigner) CosignPeer(t *Tree, signed []byte, trusted []c2sp.VerifierKey
 func (c *Cosigner) cosignOwn(t *Tree, head c2sp.Checkpoint, now uint64) (c2sp.Signature, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if err := c.settle(); err != nil {
+		return c2sp.Signature{}, err
+	}
 	own := t.Size()
 	if head.Size > own {
 		return c2sp.Signature{}, ErrBehind{Size: head.Size, Own: own}
@@ -161,6 +170,9 @@ func (c *Cosigner) CosignWitness(signed []byte, old uint64, proof []Hash, truste
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if err := c.settle(); err != nil {
+		return c2sp.Signature{}, err
+	}
 	if old != c.last.Size {
 		return c2sp.Signature{}, ErrConflict{Old: old, Last: c.last.Size}
 	}
@@ -187,11 +199,6 @@ func (c *Cosigner) open(signed []byte, trusted []c2sp.VerifierKey) (c2sp.Checkpo
 // sign checks head against the last checkpoint, saves it and signs. The caller
 // holds the lock, so that no other checkpoint comes between check and save.
 func (c *Cosigner) sign(head c2sp.Checkpoint, proof []Hash, now uint64) (c2sp.Signature, error) {
-	if c.broken != nil {
-		if err := c.load(); err != nil {
-			return c2sp.Signature{}, err
-		}
-	}
 	if head.Size < c.last.Size {
 		return c2sp.Signature{}, ErrRollback{Size: head.Size, Last: c.last.Size}
 	}
@@ -200,7 +207,7 @@ func (c *Cosigner) sign(head c2sp.Checkpoint, proof []Hash, now uint64) (c2sp.Si
 	}
 	if head != c.last {
 		if err := c.state.Save(head); err != nil {
-			c.broken = err
+			c.unsettled = true
 			return c2sp.Signature{}, fmt.Errorf("translog: saving cosigner state: %w", err)
 		}
 		c.last = head
