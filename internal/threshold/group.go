@@ -24,6 +24,11 @@ const (
 	domainWeight    = "anamnesis/threshold/v1/release-weights"
 	domainChallenge = "anamnesis/threshold/v1/release-challenge"
 	domainNonce     = "anamnesis/threshold/v1/nonce"
+	domainParams    = "anamnesis/threshold/v1/keygen-params"
+	domainDeal      = "anamnesis/threshold/v1/keygen-deal"
+	domainKnows     = "anamnesis/threshold/v1/keygen-knowledge"
+	domainShareInfo = "anamnesis/threshold/v1/keygen-share"
+	domainSealed    = "anamnesis/threshold/v1/keygen-ciphertext"
 )
 
 // gbar is TDH2's second generator: a hash, so that nobody knows its logarithm to the base g. Fixed for all keys.

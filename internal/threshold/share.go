@@ -13,7 +13,7 @@ import (
 type Share struct {
 	Generation uint32
 	Epoch      uint32
-	Index      int            // 1..CustodiansMax
+	Index      int // 1..CustodiansMax
 	x          hidden[scalar.Scalar]
 	vk         point // g^x
 }
@@ -45,7 +45,11 @@ func newShare(generation, epoch uint32, index int, x *scalar.Scalar) (*Share, er
 }
 
 // Bytes encodes the share, secret included: version, generation u32, epoch u32, index u16, scalar. Encrypt it.
+// The zero share has no encoding.
 func (s *Share) Bytes() []byte {
+	if s.x.get() == nil {
+		return nil
+	}
 	b := make([]byte, 0, ShareBytes)
 	b = append(b, shareVersion)
 	b = appendPlace(b, s.Generation, s.Epoch, s.Index)
