@@ -1,124 +1,435 @@
 package state
 
 import (
-	"encoding/binary"
-	"sort"
-	"sync"
+	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/anamnesis-health/anamnesis/protocol/smt"
 )
 
+// Limits of what a map holds back and keeps loaded.
 const (
-	rowMeta  = 0x01
-	rowValue = 0x02
+	// Page rows are written when this many leaves or versions have changed since they last were; OpenMap replays what came
+	// after, which takes about a second at the most.
+	flushLeavesMax   = 1 << 16
+	flushVersionsMax = 256
+	// Leaves kept loaded, at about bucketLeafBytes each; beyond, a slice of the tree is forgotten at each flush.
+	cacheLeavesMax = 2 << 20
+	// Rows that one Prune deletes, but never part of a version.
+	pruneRowsMax = 1 << 10
 )
 
-// Map is an authenticated map over a Store.
+// Map is an authenticated map over a Store. One goroutine, the writer, calls Begin, Stage, Advance, Prune and Close; all
+// other methods may be called by any goroutine at any time, and see the head as of the last Advance.
 type Map struct {
-	store  Store
-	head   atomic.Pointer[head]
-	mu     sync.Mutex
-	staged *head
+	store Store
+	head  atomic.Pointer[head]
+
+	// Owned by the writer.
+	staged  *staged
+	dirty   dirty
+	evictAt int // child of the root that is forgotten next
+	cache   int // cacheLeavesMax, or less in tests
 }
 
+// dirty is what has changed since the page rows were last written.
+type dirty struct {
+	flushed  uint64 // version of the page rows
+	leaves   int
+	versions int
+	merged   []place
+}
+
+// staged is a head in waiting, with the dirty that goes with it.
+type staged struct {
+	meta  meta
+	tree  subtree
+	dirty dirty
+}
+
+// head is one version of the map: the store as of its commit, and its tree as far as loaded. Readers hold it by reference.
 type head struct {
-	Snapshot
-	version uint64
-	root    smt.Hash
+	Snapshot // of the whole store, rows under their prefixes
+	meta     meta
+	tree     *page // nil while the root is a bucket
+	refs     atomic.Int64
 }
 
-func (h *head) Get(key []byte) ([]byte, bool, error) {
-	return h.Snapshot.Get(append([]byte{rowValue}, key...))
-}
-
-func (h *head) Scan(lo, hi []byte, fn func(key, value []byte) (bool, error)) error {
-	end := []byte{rowValue + 1}
-	if hi != nil {
-		end = append([]byte{rowValue}, hi...)
-	}
-	return h.Snapshot.Scan(append([]byte{rowValue}, lo...), end, func(k, v []byte) (bool, error) { return fn(k[1:], v) })
-}
-
+// OpenMap opens the map in s, empty at version 0 if there is none. If the last page rows are older than the head, as after a
+// crash or a plain stop, it replays what came after. Close the map before s.
 func OpenMap(s Store) (*Map, error) {
-	m := &Map{store: s}
-	snap, err := s.Snapshot()
+	snapshot, err := s.Snapshot()
 	if err != nil {
 		return nil, err
 	}
-	h := &head{Snapshot: snap}
-	row, ok, err := snap.Get([]byte{rowMeta})
+	m := &Map{store: s, cache: cacheLeavesMax}
+	at, err := readMeta(snapshot)
+	if err == nil {
+		var tree subtree
+		tree, m.dirty, err = recoverTree(snapshot, at)
+		m.install(&head{Snapshot: snapshot, meta: at, tree: tree.page})
+	}
 	if err != nil {
+		snapshot.Close()
 		return nil, err
 	}
-	if ok {
-		if len(row) != 40 {
-			return nil, ErrCorrupt
-		}
-		h.version = binary.BigEndian.Uint64(row)
-		copy(h.root[:], row[8:])
-	}
-	m.head.Store(h)
 	return m, nil
 }
 
-func (m *Map) Version() uint64                      { return m.head.Load().version }
-func (m *Map) Root() [32]byte                       { return m.head.Load().root }
-func (m *Map) Get(key []byte) ([]byte, bool, error) { return m.head.Load().Get(key) }
-func (m *Map) Begin() *Tx                           { return newTx(m, m.head.Load()) }
-func (m *Map) Scan(lo, hi []byte, fn func(key, value []byte) (bool, error)) error {
-	return m.head.Load().Scan(lo, hi, fn)
+// install makes h the head and lets go of the one before.
+func (m *Map) install(h *head) {
+	h.refs.Store(1)
+	if old := m.head.Swap(h); old != nil {
+		old.release()
+	}
 }
 
-func (m *Map) Stage(t *Tx, version uint64, b Batch) (smt.Hash, error) {
-	h := m.head.Load()
-	if version <= h.version {
-		return smt.Hash{}, ErrVersion
-	}
-	var err error
-	t.written.Ascend(func(e *entry) bool {
-		k := append([]byte{rowValue}, e.key...)
-		if e.deleted {
-			err = b.Delete(k)
-		} else {
-			err = b.Set(k, e.value)
+// acquire returns the head, which stays readable until released.
+func (m *Map) acquire() *head {
+	for {
+		h := m.head.Load()
+		if n := h.refs.Load(); n > 0 && h.refs.CompareAndSwap(n, n+1) {
+			return h
 		}
+	}
+}
+
+func (h *head) release() {
+	if h.refs.Add(-1) == 0 {
+		h.Snapshot.Close()
+	}
+}
+
+func (h *head) get(key []byte) ([]byte, bool, error) {
+	if len(key) > KeyBytesMax {
+		return nil, false, nil
+	}
+	var buf [128]byte
+	return h.Snapshot.Get(append(append(buf[:0], rowValue), key...))
+}
+
+func (h *head) scan(lo, hi []byte, fn func(key, value []byte) (bool, error)) error {
+	end := []byte{rowValue + 1}
+	if hi != nil {
+		end = valueKey(hi)
+	}
+	return h.Snapshot.Scan(valueKey(lo), end, func(key, value []byte) (bool, error) { return fn(key[1:], value) })
+}
+
+// Version returns the version of the head: that of the last Stage followed by Advance, 0 at first.
+func (m *Map) Version() uint64 { return m.head.Load().meta.version }
+
+// Root returns the root of the head, smt.Empty at first.
+func (m *Map) Root() [32]byte { return m.head.Load().meta.root.hash }
+
+// Get implements Reader at the head.
+func (m *Map) Get(key []byte) (value []byte, ok bool, err error) {
+	h := m.acquire()
+	defer h.release()
+	return h.get(key)
+}
+
+// Scan implements Reader at the head as it is when the scan starts.
+func (m *Map) Scan(lo, hi []byte, fn func(key, value []byte) (more bool, err error)) error {
+	h := m.acquire()
+	defer h.release()
+	return h.scan(lo, hi, fn)
+}
+
+// Begin returns a transaction on the head. Several may be open (say for a proposal and for the block decided); at most one
+// of them can become the next version.
+func (m *Map) Begin() *Tx { return newTx(m, m.head.Load()) }
+
+// Stage adds to b what makes t the map's next version, and returns its root. The head stays as it is until b is committed
+// and Advance called; a Stage not followed by both never happened. A later Stage replaces an earlier one. Versions may skip
+// numbers; a skipped version reads as the one before it. Errors: ErrVersion, ErrStale, ErrLimit, ErrCorrupt, the store's;
+// after an error b must be dropped.
+func (m *Map) Stage(t *Tx, version uint64, b Batch) (root [32]byte, err error) {
+	m.staged = nil
+	h := m.head.Load()
+	if t.m != m || t.base != h {
+		return root, ErrStale
+	}
+	if version <= h.meta.version {
+		return root, fmt.Errorf("%w: %d after %d", ErrVersion, version, h.meta.version)
+	}
+	changes, err := t.changes(b)
+	if err != nil {
+		return root, err
+	}
+	next := &staged{
+		meta:  meta{version: version, root: h.meta.root},
+		tree:  subtree{info: h.meta.root, page: h.tree},
+		dirty: m.dirty,
+	}
+	if len(changes) > 0 {
+		if err := next.grow(h, changes, b); err != nil {
+			return root, err
+		}
+	}
+	if err := next.finish(b); err != nil {
+		return root, err
+	}
+	m.staged = next
+	return next.meta.root.hash, nil
+}
+
+// changes adds the net writes of t to b as value rows, and returns them by path.
+func (t *Tx) changes(b Batch) (changes []change, err error) {
+	changes = make([]change, 0, t.written.Len())
+	key := make([]byte, 1, 256)
+	key[0] = rowValue
+	t.written.Ascend(func(e *entry) bool {
+		if err = e.check(); err != nil {
+			return false
+		}
+		if err = t.load(e); err != nil || !e.net() {
+			return err == nil
+		}
+		key = append(key[:1], e.key...)
+		c := change{leaf: smt.Leaf{Path: smt.Path(key[1:])}, deleted: e.deleted, entry: e}
+		if e.deleted {
+			err = b.Delete(key)
+		} else {
+			c.leaf.Value = smt.Value(e.value)
+			err = b.Set(key, e.value)
+		}
+		changes = append(changes, c)
 		return err == nil
 	})
-	if err != nil {
-		return smt.Hash{}, err
+	slices.SortFunc(changes, comparePaths)
+	return changes, err
+}
+
+// grow applies changes to the tree, and adds leaf and undo rows to b.
+func (s *staged) grow(h *head, changes []change, b Batch) error {
+	undo := newUndoWriter(len(changes))
+	key := make([]byte, 33)
+	key[0] = rowLeaf
+	for i := range changes {
+		c := &changes[i]
+		copy(key[1:], c.leaf.Path[:])
+		var err error
+		if c.deleted {
+			err = b.Delete(key)
+		} else {
+			err = b.Set(key, c.leaf.Value[:])
+		}
+		if err != nil {
+			return err
+		}
+		undo.leaf(&c.leaf.Path, c.entry.base, c.entry.has)
 	}
-	var leaves []smt.Leaf
-	err = t.Scan(nil, nil, func(k, v []byte) (bool, error) {
-		leaves = append(leaves, smt.Leaf{Path: smt.Path(k), Value: smt.Value(v)})
-		return true, nil
+	g := &grower{rows: h, leaves: readLeaves(h), version: s.meta.version, undo: undo}
+	tree, err := g.apply(s.tree, 0, changes)
+	if err != nil {
+		return err
+	}
+	s.tree, s.meta.root = tree, tree.info
+	s.dirty.leaves += len(changes)
+	s.dirty.versions++
+	s.dirty.merged = append(slices.Clip(s.dirty.merged), g.merged...)
+	return undo.write(b, s.meta.version, &h.meta.root)
+}
+
+// finish adds the page rows, if it is time, and the meta row to b.
+func (s *staged) finish(b Batch) error {
+	if s.dirty.leaves >= flushLeavesMax || s.dirty.versions >= flushVersionsMax {
+		var prefix smt.Hash
+		if err := writePages(b, s.tree, s.dirty.flushed, prefix, 0); err != nil {
+			return err
+		}
+		for _, p := range s.dirty.merged {
+			if s.tree.pageAt(p) {
+				continue
+			}
+			if err := b.Delete(pageKey(&p.prefix, p.depth)); err != nil {
+				return err
+			}
+		}
+		s.dirty = dirty{flushed: s.meta.version}
+	}
+	s.meta.flushed = s.dirty.flushed
+	key := []byte{rowMeta}
+	return b.Set(key, s.meta.row(key))
+}
+
+// writePages writes the rows of the pages changed after version flushed; all of those are loaded.
+func writePages(b Batch, s subtree, flushed uint64, prefix smt.Hash, depth int) error {
+	if !s.info.isPage() || s.info.mod <= flushed {
+		return nil
+	}
+	for k := range s.page.children {
+		if err := writePages(b, s.page.at(k), flushed, childPrefix(prefix, depth, k), depth+1); err != nil {
+			return err
+		}
+	}
+	key := pageKey(&prefix, depth)
+	return b.Set(key, pageRow(key, s.page))
+}
+
+// childPrefix is the prefix of child k of the node with this prefix at depth.
+func childPrefix(prefix smt.Hash, depth, k int) smt.Hash {
+	prefix[depth>>1] |= byte(k) << (4 * (1 - depth&1))
+	return prefix
+}
+
+// pageAt reports whether a page stands at p, where one stood at some version after the last flush: what is on the way there
+// and still a page is loaded.
+func (s subtree) pageAt(p place) bool {
+	for depth := 0; s.info.isPage(); depth++ {
+		if depth == p.depth {
+			return true
+		}
+		s = s.page.at(nibble(&p.prefix, depth))
+	}
+	return false
+}
+
+// Advance moves the head to what the last Stage made, whose batch must have been committed without an error. Without such
+// a Stage it does nothing. If the store cannot be read any more, later reads say so.
+func (m *Map) Advance() {
+	s := m.staged
+	if s == nil {
+		return
+	}
+	m.staged = nil
+	snapshot, err := m.store.Snapshot()
+	if err != nil {
+		snapshot = broken{err}
+	}
+	flushed := s.dirty.flushed != m.dirty.flushed
+	m.dirty = s.dirty
+	m.install(&head{Snapshot: snapshot, meta: s.meta, tree: s.tree.page})
+	if flushed {
+		m.evict(s.tree.page)
+	}
+}
+
+// evict forgets slices of the tree until what is loaded fits the cache; right after a flush everything can be read back.
+func (m *Map) evict(root *page) {
+	if root == nil {
+		return
+	}
+	for n := 0; n < pageFan && root.loaded() > m.cache; n++ {
+		m.evictAt = (m.evictAt + 1) % pageFan
+		root.pages[m.evictAt].Store(nil)
+		root.buckets[m.evictAt] = nil
+	}
+}
+
+// loaded counts the leaves loaded below p.
+func (p *page) loaded() (leaves int) {
+	for k := range p.children {
+		if b := p.buckets[k]; b != nil {
+			leaves += len(b.leaves)
+		}
+		if sub := p.pages[k].Load(); sub != nil {
+			leaves += sub.loaded()
+		}
+	}
+	return leaves
+}
+
+// Prune adds to b the deletion of what only versions below keepFrom need: those can no longer be proven once b is
+// committed. Each call deletes a bounded number of rows; call it at each block. It never reaches past the last version with
+// page rows, which is at most flushVersionsMax versions back. It may share a batch with Stage.
+func (m *Map) Prune(keepFrom uint64, b Batch) error {
+	at, err := readMeta(m.store)
+	if err != nil {
+		return err
+	}
+	floor, err := readFloor(m.store)
+	if err != nil {
+		return err
+	}
+	to := min(keepFrom, at.flushed)
+	if to <= floor {
+		return nil
+	}
+	rows, last := 0, floor
+	err = m.store.Scan(undoKey(floor+1), undoKey(to+1), func(key, _ []byte) (bool, error) {
+		c := cursor{b: key[1:]}
+		version := c.u64()
+		if version != last && rows >= pruneRowsMax {
+			to = last // all of it is gone, and nothing up to version stands between
+			return false, nil
+		}
+		rows, last = rows+1, version
+		return true, b.Delete(key)
 	})
 	if err != nil {
-		return smt.Hash{}, err
+		return err
 	}
-	sort.Slice(leaves, func(i, j int) bool { return string(leaves[i].Path[:]) < string(leaves[j].Path[:]) })
-	root := smt.Root(leaves)
-	m.staged = &head{version: version, root: root}
-	return root, b.Set([]byte{rowMeta}, append(binary.BigEndian.AppendUint64(nil, version), root[:]...))
+	key := []byte{rowFloor}
+	return b.Set(key, seal(key, appendUint64(nil, to)))
 }
 
-func (m *Map) Advance() {
-	h := m.staged
-	h.Snapshot, _ = m.store.Snapshot()
-	m.head.Store(h)
+// Close lets go of the store; views must be closed before. Reads then return ErrClosed.
+func (m *Map) Close() error {
+	m.staged = nil
+	m.install(&head{Snapshot: broken{ErrClosed}})
+	return nil
 }
 
-func (m *Map) Prove(key []byte, version uint64) (value []byte, ok bool, p smt.Proof, err error) {
-	return nil, false, smt.Proof{}, ErrPruned
+// broken is a snapshot that could not be had.
+type broken struct{ err error }
+
+func (b broken) Get([]byte) ([]byte, bool, error)                                 { return nil, false, b.err }
+func (b broken) Scan([]byte, []byte, func(key, value []byte) (bool, error)) error { return b.err }
+func (b broken) Close() error                                                     { return nil }
+
+// View is the map at one version, unmoved by blocks applied meanwhile; safe for concurrent use until closed. It holds back
+// the reclaiming of disk space, so it should live seconds, not hours.
+type View struct {
+	head   *head
+	closed atomic.Bool
 }
 
-type View struct{ *head }
+// View returns a view of the head.
+func (m *Map) View() (*View, error) {
+	v := &View{head: m.acquire()}
+	if b, ok := v.head.Snapshot.(broken); ok {
+		return nil, b.err
+	}
+	return v, nil
+}
 
-func (v *View) Version() uint64 { return v.version }
-func (v *View) Root() [32]byte  { return v.root }
-func (v *View) Close() error    { return nil }
+// Version returns the version the view was taken at.
+func (v *View) Version() uint64 { return v.head.meta.version }
 
-func (m *Map) View() (*View, error)                 { return &View{m.head.Load()}, nil }
-func (m *Map) Prune(keepFrom uint64, b Batch) error { return nil }
-func (m *Map) Close() error                         { return nil }
-func Check(s Store) error                           { return nil }
+// Root returns its root.
+func (v *View) Root() [32]byte { return v.head.meta.root.hash }
+
+// Get implements Reader.
+func (v *View) Get(key []byte) (value []byte, ok bool, err error) {
+	if v.closed.Load() {
+		return nil, false, ErrClosed
+	}
+	return v.head.get(key)
+}
+
+// Scan implements Reader.
+func (v *View) Scan(lo, hi []byte, fn func(key, value []byte) (more bool, err error)) error {
+	if v.closed.Load() {
+		return ErrClosed
+	}
+	return v.head.scan(lo, hi, fn)
+}
+
+// Prove is Map.Prove for this view's version.
+func (v *View) Prove(key []byte) (value []byte, ok bool, p smt.Proof, err error) {
+	if v.closed.Load() {
+		return nil, false, p, ErrClosed
+	}
+	return v.head.prove(key, v.head.meta.version)
+}
+
+// Close releases the view. A second Close does nothing; reads must have ended.
+func (v *View) Close() error {
+	if !v.closed.Swap(true) {
+		v.head.release()
+	}
+	return nil
+}

@@ -58,7 +58,7 @@ func (t *Tx) load(e *entry) (err error) {
 	if t.m.head.Load() != t.base {
 		return ErrStale
 	}
-	e.base, e.has, err = t.base.Get([]byte(e.key))
+	e.base, e.has, err = t.base.get([]byte(e.key))
 	e.known = err == nil
 	return err
 }
@@ -117,7 +117,7 @@ func (t *Tx) Scan(lo, hi []byte, fn func(key, value []byte) (more bool, err erro
 		return ErrStale
 	}
 	s := merged{t: t, next: string(lo), hi: hi, fn: fn}
-	err := t.base.Scan(lo, hi, func(key, value []byte) (bool, error) {
+	err := t.base.scan(lo, hi, func(key, value []byte) (bool, error) {
 		if more, err := s.overlay(key, false); err != nil || !more {
 			return false, err
 		}
