@@ -32,6 +32,7 @@ const (
 	EventMemberJoined   ActionType = 1010
 	EventMemberRemoved  ActionType = 1011
 	EventContractEnded  ActionType = 1040
+	EventContractUsedUp ActionType = 1041
 	EventKeyActivated   ActionType = 1060
 	EventDealerExcluded ActionType = 1061
 )
@@ -42,7 +43,7 @@ var typeNames = map[ActionType]string{
 	TypeRequestAccess: "request-access", TypeOfferReceiverKey: "offer-receiver-key", TypeDeal: "deal", TypeAcceptDeals: "accept-deals",
 	TypeComplain: "complain", TypeReveal: "reveal",
 	EventSeal: "seal", EventGenesis: "genesis", EventMemberJoined: "member-joined", EventMemberRemoved: "member-removed",
-	EventContractEnded: "contract-ended", EventKeyActivated: "key-activated", EventDealerExcluded: "dealer-excluded",
+	EventContractEnded: "contract-ended", EventContractUsedUp: "contract-used-up", EventKeyActivated: "key-activated", EventDealerExcluded: "dealer-excluded",
 }
 
 // String is the action's name as in the spec and in listings.

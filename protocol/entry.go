@@ -74,21 +74,11 @@ type AccessOutcome struct {
 	Deadline  uint64       // UTC ms: custodians serve it before this time
 }
 
-// ContractEnded is the body of EventContractEnded.
-type ContractEnded struct {
+// ContractEvent is the body of EventContractEnded (its window is over) and EventContractUsedUp (it permits no further access).
+type ContractEvent struct {
 	_        struct{} `cbor:",toarray"`
 	Contract ContractID
-	Why      EndReason
 }
-
-// EndReason says why a contract ended.
-type EndReason uint8
-
-// The ways a contract ends by itself; a revocation is an action, and has its own entry.
-const (
-	EndedByTime EndReason = 1 + iota
-	EndedByUses
-)
 
 // MemberEvent is the body of EventMemberJoined and EventMemberRemoved.
 type MemberEvent struct {

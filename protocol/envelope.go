@@ -18,7 +18,7 @@ type Signer struct {
 	Key  PublicKey
 }
 
-// Member, Practitioner and Patient make the three kinds of signer.
+// MemberSigner, PractitionerSigner and PatientSigner make the three kinds of signer.
 func MemberSigner(id MemberID, key PublicKey) Signer {
 	return Signer{Kind: ActorMember, ID: id, Key: key}
 }
@@ -28,6 +28,9 @@ func PractitionerSigner(id PractitionerID, key PublicKey) Signer {
 func PatientSigner(id JournalID, key PublicKey) Signer {
 	return Signer{Kind: ActorPatient, ID: id, Key: key}
 }
+
+// Member is the signer's id as a member's; the caller knows the kind.
+func (s Signer) Member() MemberID { return MemberID(s.ID) }
 
 // Body is what is signed.
 type Body struct {

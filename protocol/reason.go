@@ -10,15 +10,17 @@ type Reason uint16
 const (
 	Accepted Reason = 0
 
-	NoContract     Reason = 1 // nothing permits it
-	Forbidden      Reason = 2 // a contract forbids it
-	NotYet         Reason = 3 // the contract has not begun
-	Ended          Reason = 4 // the contract's time is over
-	UsedUp         Reason = 5 // the contract's uses are used up
-	ContractError  Reason = 6 // a policy could not be evaluated: that denies
-	NoCredential   Reason = 7 // the practitioner is suspended, revoked or expired
-	TooManyRecords Reason = 8 // more records than one access opens
-	Withdrawn      Reason = 9 // the patient revoked the contract
+	NoContract     Reason = 1  // nothing permits it
+	Forbidden      Reason = 2  // a contract forbids it
+	NotYet         Reason = 3  // the contract has not begun
+	Ended          Reason = 4  // the contract's time is over
+	UsedUp         Reason = 5  // the contract's uses are used up
+	ContractError  Reason = 6  // a policy could not be evaluated: that denies
+	NoCredential   Reason = 7  // the practitioner is suspended, revoked or expired
+	TooManyRecords Reason = 8  // more records than one access opens
+	Withdrawn      Reason = 9  // the patient revoked the contract
+	WrongPurpose   Reason = 10 // permitted, but for another purpose
+	BadRequest     Reason = 11 // the question makes no sense
 
 	Expired           Reason = 100 // not-after has passed
 	NotAfterTooFar    Reason = 101
@@ -71,6 +73,9 @@ var reasonTexts = map[Reason]reasonText{
 	NoCredential:   {"no-credential", "Your credential is suspended, revoked or expired. Your organisation's registrar can renew it."},
 	TooManyRecords: {"too-many-records", "More records than one access opens. Name fewer classes, or the records themselves."},
 	Withdrawn:      {"withdrawn", "The patient has withdrawn this grant. Ask them for a new one."},
+
+	WrongPurpose: {"wrong-purpose", "The patient has granted this for another purpose. Ask for that purpose, if it is yours."},
+	BadRequest:   {"bad-request", "The request names a purpose, role or time that the network does not know."},
 
 	Expired:           {"expired", "The request was too old when it reached the ledger. Check this computer's clock and send it again."},
 	NotAfterTooFar:    {"not-after-too-far", "The request's not-after lies more than ten minutes ahead. Check this computer's clock and send it again."},

@@ -1,0 +1,430 @@
+package ledger
+
+import (
+	"encoding/binary"
+
+	"github.com/anamnesis-health/anamnesis/internal/ledger/consent"
+	"github.com/anamnesis-health/anamnesis/internal/ledger/exec"
+	"github.com/anamnesis-health/anamnesis/internal/ledger/journal"
+	"github.com/anamnesis-health/anamnesis/internal/ledger/keygen"
+	"github.com/anamnesis-health/anamnesis/internal/ledger/registry"
+	"github.com/anamnesis-health/anamnesis/internal/ledger/state"
+	"github.com/anamnesis-health/anamnesis/protocol"
+)
+
+// block is one block in execution, and then staged.
+type block struct {
+	l     *Ledger
+	in    Block
+	tx    *state.Tx
+	batch state.Batch
+
+	leaves     [][32]byte
+	rows       []row // of the leaves, to be written outside the map
+	remembered *replayBlock
+	forgotten  int
+
+	changed bool
+	head    Head
+}
+
+// row is what is kept of an entry outside the map.
+type row struct {
+	body    []byte // salt ‖ entry
+	journal protocol.JournalID
+	seq     uint64
+	cause   protocol.ActionID
+	first   bool // the first entry of its envelope, which is kept with it
+	env     []byte
+	entries uint16
+}
+
+func (l *Ledger) begin(in Block) *block {
+	return &block{l: l, in: in, tx: l.states.Begin(), batch: l.store.NewBatch(), remembered: &replayBlock{height: in.Height}}
+}
+
+// context is the block's part of an action's context.
+func (b *block) context() *exec.Context {
+	return &exec.Context{Tx: b.tx, Chain: b.l.genesis.Chain, Height: b.in.Height, Time: b.in.Time, Params: b.l.genesis.Params}
+}
+
+// found executes the genesis: the founders, and the first key of the custodians to be generated.
+func (b *block) found(g protocol.Genesis) {
+	c := b.context()
+	registry.Begin(c, g.Members)
+	nodes := 0
+	for _, m := range g.Members {
+		if m.HasNode() {
+			nodes++
+		}
+	}
+	keygen.Begin(c, nodes)
+	b.entry(c, [16]byte{}, protocol.EventGenesis, protocol.ConstitutionJournal(g.Chain), protocol.Encode(g), protocol.NoOutcome)
+}
+
+// endContracts writes the ends that are due, and lets go of accesses past their deadline.
+func (b *block) endContracts() {
+	c := b.context()
+	for _, e := range consent.EndDue(c, protocol.EndsBlockMax) {
+		at := b.context()
+		at.Cause = e.Cause
+		b.entry(at, e.Salt, protocol.EventContractEnded, e.Journal, protocol.Encode(protocol.ContractEvent{Contract: e.Contract}), protocol.NoOutcome)
+	}
+	if b.working() {
+		consent.ForgetAccesses(c, protocol.EndsBlockMax)
+	}
+}
+
+// working tells whether the block has something to do anyway: only then is it worth clearing up, which by itself must not make an idle
+// network go on.
+func (b *block) working() bool { return len(b.in.Parcels) > 0 || len(b.leaves) > 0 || b.movesTime() }
+
+// movesTime tells whether a tick is due: without it, anybody could keep an idle network busy with ticks.
+func (b *block) movesTime() bool {
+	return b.in.Tick && b.in.Time >= b.l.head.Time+protocol.TickMillisMin
+}
+
+func (b *block) advanceKeygen() {
+	c := b.context()
+	c.Emit = b.emit(c, [16]byte{})
+	keygen.Advance(c)
+}
+
+// execute runs one envelope: all of its actions, or none.
+func (b *block) execute(v *protocol.Verified) protocol.Result {
+	r := protocol.Result{ID: v.ID, Height: b.in.Height}
+	if r.Reason = b.admit(&v.Body); r.Reason != protocol.Accepted {
+		return r
+	}
+	if first, dup := b.earlier(v.ID); dup {
+		return first
+	}
+	c := b.context()
+	c.Cause, c.Signer, c.Journal = v.ID, v.Body.Signer, v.Body.Journal
+	by, reason := b.authenticate(c, v)
+	if reason == protocol.Accepted {
+		reason = charge(c, by)
+	}
+	if reason == protocol.Accepted {
+		r.First, reason = b.act(c, v, by)
+	}
+	r.Reason = reason
+	b.remembered.add(r, v.Body.NotAfter)
+	return r
+}
+
+// admit checks what needs no memory: an envelope that fails here is not remembered, since its times or network exclude it for good.
+func (b *block) admit(body *protocol.Body) protocol.Reason {
+	switch {
+	case body.Version != protocol.Version:
+		return protocol.WrongVersion
+	case body.Chain != b.l.genesis.Chain:
+		return protocol.WrongNetwork
+	case body.NotAfter <= b.in.Time:
+		return protocol.Expired
+	case body.NotAfter > b.in.Time+protocol.NotAfterMillisMax:
+		return protocol.NotAfterTooFar
+	}
+	return protocol.Accepted
+}
+
+func (b *block) earlier(id protocol.ActionID) (protocol.Result, bool) {
+	if r, ok := b.remembered.find(id); ok {
+		return r, true
+	}
+	r, ok := b.l.replay.results[id]
+	return r, ok
+}
+
+// actor is who stands behind an envelope, and who pays for it.
+type actor struct {
+	registry.Actor                    // zero for a patient
+	payer          protocol.MemberID  // whose quota the envelope costs
+	sponsor        protocol.PublicKey // for OpenJournal: the sponsoring member's key
+}
+
+// authenticate finds the actor, and that the envelope names a journal exactly if its actions need one.
+func (b *block) authenticate(c *exec.Context, v *protocol.Verified) (actor, protocol.Reason) {
+	for _, a := range v.Actions {
+		if touchesJournal(a.ActionType()) == c.Journal.IsZero() {
+			return actor{}, protocol.WrongJournal
+		}
+	}
+	if c.Signer.Kind != protocol.ActorPatient {
+		who, reason := registry.Authenticate(c)
+		return actor{Actor: who, payer: who.Member}, reason
+	}
+	if open, ok := v.Actions[0].(*protocol.OpenJournal); ok {
+		m, ok, err := registry.Member(c.Tx, open.Sponsor)
+		if err != nil {
+			panic(exec.Broken{Err: err})
+		}
+		if !ok || m.Removed {
+			return actor{}, protocol.UnknownMember
+		}
+		if !protocol.VerifySignature(m.Member.Key, protocol.SponsorMessage(c.Chain, open.Sponsor, c.Journal, c.Signer.Key), open.Agreement) {
+			return actor{}, protocol.BadProof
+		}
+		return actor{payer: open.Sponsor, sponsor: m.Member.Key}, protocol.Accepted
+	}
+	j, reason := journal.Authenticate(c)
+	return actor{payer: j.Sponsor}, reason
+}
+
+// touchesJournal tells whether an action belongs to a patient's journal.
+func touchesJournal(t protocol.ActionType) bool {
+	switch t {
+	case protocol.TypeOpenJournal, protocol.TypeAddRecord, protocol.TypeGrant, protocol.TypeRevoke, protocol.TypeRequestAccess:
+		return true
+	}
+	return false
+}
+
+// chainedIn is the journal that an entry is chained in: the patient's; the constitution's for rules that reach everybody; none for a
+// member's own affairs.
+func chainedIn(c *exec.Context, t protocol.ActionType) protocol.JournalID {
+	switch {
+	case touchesJournal(t):
+		return c.Journal
+	case t == protocol.TypeSetPractitioner:
+		return protocol.JournalID{}
+	}
+	return protocol.ConstitutionJournal(c.Chain)
+}
+
+// act executes an envelope's actions and enters each; a rejection undoes them all.
+func (b *block) act(c *exec.Context, v *protocol.Verified, by actor) (first uint64, reason protocol.Reason) {
+	mark, leaves := b.tx.Mark(), len(b.leaves)
+	first = b.l.head.Size + uint64(leaves)
+	for i, a := range v.Actions {
+		c.Index = i
+		var events []exec.Event
+		c.Emit = func(e exec.Event) { events = append(events, e) }
+		outcome, reason := b.dispatch(c, by, a, v.Body.Nonce)
+		if reason != protocol.Accepted {
+			b.tx.Revert(mark)
+			b.leaves, b.rows = b.leaves[:leaves], b.rows[:leaves]
+			return 0, reason
+		}
+		b.entry(c, v.Body.Nonce, a.ActionType(), chainedIn(c, a.ActionType()), []byte(v.Body.Actions[i].Body), outcome)
+		for _, e := range events {
+			b.emit(c, v.Body.Nonce)(e)
+		}
+	}
+	b.rows[leaves].first, b.rows[leaves].env, b.rows[leaves].entries = true, v.Envelope, uint16(len(b.leaves)-leaves)
+	return first, protocol.Accepted
+}
+
+// dispatch hands an action to its family. What it returns beside the reason is the entry's outcome.
+func (b *block) dispatch(c *exec.Context, by actor, action protocol.Action, salt [16]byte) ([]byte, protocol.Reason) {
+	plain := func(r protocol.Reason) ([]byte, protocol.Reason) { return protocol.NoOutcome, r }
+	patient := c.Signer.Kind == protocol.ActorPatient
+	switch a := action.(type) {
+	case *protocol.ProposeMember:
+		return plain(registry.ProposeMember(c, by.Actor, a))
+	case *protocol.ProposeRemoval:
+		return plain(registry.ProposeRemoval(c, by.Actor, a))
+	case *protocol.Approve:
+		return plain(registry.Approve(c, by.Actor, a))
+	case *protocol.RotateMemberKey:
+		return plain(registry.RotateMemberKey(c, by.Actor, a))
+	case *protocol.SetPractitioner:
+		return plain(registry.SetPractitioner(c, by.Actor, a))
+	case *protocol.OpenJournal:
+		return plain(journal.Open(c, a, by.sponsor))
+	case *protocol.AddRecord:
+		return plain(b.addRecord(c, by, a))
+	case *protocol.Grant:
+		if !patient {
+			return plain(protocol.NotEntitled)
+		}
+		return plain(consent.Grant(c, b.l.contracts, a, salt))
+	case *protocol.Revoke:
+		if !patient {
+			return plain(protocol.NotEntitled)
+		}
+		return plain(consent.Revoke(c, a))
+	case *protocol.RequestAccess:
+		return b.requestAccess(c, by, a)
+	case *protocol.OfferReceiverKey:
+		return plain(keygen.Offer(c, by.Custodian, a))
+	case *protocol.Deal:
+		return plain(keygen.Deal(c, by.Custodian, a))
+	case *protocol.AcceptDeals:
+		return plain(keygen.Accept(c, by.Custodian, a))
+	case *protocol.Complain:
+		return plain(keygen.Complain(c, by.Custodian, a))
+	case *protocol.Reveal:
+		return plain(keygen.Reveal(c, by.Custodian, a))
+	}
+	exec.Break("ledger: action type %d is decoded and not dispatched", action.ActionType())
+	return nil, 0
+}
+
+func (b *block) addRecord(c *exec.Context, by actor, a *protocol.AddRecord) protocol.Reason {
+	if c.Signer.Kind == protocol.ActorPatient {
+		return protocol.NotEntitled
+	}
+	if reason := knownJournal(c); reason != protocol.Accepted {
+		return reason
+	}
+	permitted := consent.MayWrite(c, b.l.contracts, principal(by.Actor), consent.Resource{
+		Journal: c.Journal, Label: a.Label, Record: a.Record, Author: by.Member, Recorded: c.Time})
+	return journal.Add(c, journal.Author{Member: by.Member, Practitioner: by.Practitioner}, a, permitted, keygen.Active(c))
+}
+
+func (b *block) requestAccess(c *exec.Context, by actor, a *protocol.RequestAccess) ([]byte, protocol.Reason) {
+	if c.Signer.Kind == protocol.ActorPatient {
+		return nil, protocol.NotEntitled // a patient needs no access: the records are sealed to the wallet
+	}
+	if reason := knownJournal(c); reason != protocol.Accepted {
+		return nil, reason
+	}
+	out := consent.RequestAccess(c, b.l.contracts, principal(by.Actor), a, shelf{c})
+	return protocol.Encode(out), protocol.Accepted
+}
+
+func knownJournal(c *exec.Context) protocol.Reason {
+	if _, ok, err := journal.Get(c.Tx, c.Journal); err != nil {
+		panic(exec.Broken{Err: err})
+	} else if !ok {
+		return protocol.UnknownJournal
+	}
+	return protocol.Accepted
+}
+
+func principal(by registry.Actor) consent.Principal {
+	p := consent.Principal{Practitioner: by.Practitioner, Member: by.Member, Role: by.Role, Credential: consent.CredentialActive}
+	if !by.Credential {
+		p.Credential = consent.CredentialSuspended
+	}
+	return p
+}
+
+// shelf shows a journal's records to the contracts.
+type shelf struct{ c *exec.Context }
+
+func (s shelf) WithLabel(l protocol.Label, limit int) []consent.Resource {
+	found, err := journal.WithLabel(s.c.Tx, s.c.Journal, l, limit)
+	if err != nil {
+		panic(exec.Broken{Err: err})
+	}
+	out := make([]consent.Resource, len(found))
+	for i, n := range found {
+		out[i] = Resource(n)
+	}
+	return out
+}
+
+func (s shelf) Record(id protocol.RecordID) (consent.Resource, bool) {
+	row, ok, err := journal.Record(s.c.Tx, id)
+	if err != nil {
+		panic(exec.Broken{Err: err})
+	}
+	return Resource(journal.Named{ID: id, Row: row}), ok && row.Journal == s.c.Journal
+}
+
+// Resource is a record as the contracts see it.
+func Resource(n journal.Named) consent.Resource {
+	return consent.Resource{Journal: n.Row.Journal, Label: n.Row.Label, Record: n.ID, Author: n.Row.Member, Recorded: n.Row.Recorded}
+}
+
+// emit returns what writes an event's entry; events take the salt of what caused them.
+func (b *block) emit(c *exec.Context, salt [16]byte) func(exec.Event) {
+	return func(e exec.Event) {
+		at := *c
+		at.Signer = protocol.Signer{}
+		b.entry(&at, salt, e.Type, e.Journal, protocol.Encode(e.Body), protocol.NoOutcome)
+	}
+}
+
+// entry appends an entry: chains it in its journal, and keeps it for the log.
+func (b *block) entry(c *exec.Context, salt [16]byte, t protocol.ActionType, in protocol.JournalID, action, outcome []byte) {
+	e := protocol.Entry{Type: t, Height: b.in.Height, Time: b.in.Time, Cause: c.Cause, Index: uint16(c.Index), Signer: c.Signer,
+		Journal: in, Action: action, Outcome: outcome}
+	add := func(protocol.Hash) {}
+	if !in.IsZero() {
+		e.Seq, add = journal.Chain(c, in)
+	}
+	body := append(salt[:], protocol.Encode(e)...)
+	leaf := protocol.Commit(salt, body[16:])
+	add(leaf)
+	b.leaves = append(b.leaves, leaf)
+	b.rows = append(b.rows, row{body: body, journal: in, seq: e.Seq, cause: c.Cause})
+}
+
+// stage writes the block's rows to the batch, sealed if anything changed.
+func (b *block) stage() error {
+	if b.working() {
+		b.forget()
+		if len(b.remembered.results) > 0 {
+			b.tx.Set(replayKey(b.in.Height), b.remembered.encode())
+		}
+	}
+	b.head = b.l.head
+	b.head.Height = b.in.Height
+	b.changed = b.tx.Changed() || len(b.leaves) > 0 || b.movesTime()
+	if b.changed {
+		if err := b.seal(); err != nil {
+			return err
+		}
+	}
+	return b.batch.Set(rowHead, protocol.Encode(b.head))
+}
+
+// forget drops the rows of the replay set whose envelopes have all expired, in their order.
+func (b *block) forget() {
+	for _, row := range b.l.replay.oldest {
+		if row.until >= b.in.Time {
+			return
+		}
+		b.tx.Delete(replayKey(row.height))
+		b.forgotten++
+	}
+}
+
+func (b *block) seal() error {
+	root, err := b.l.states.Stage(b.tx, b.in.Height+1, b.batch)
+	if err != nil {
+		return err
+	}
+	c := b.context()
+	b.entry(c, [16]byte{}, protocol.EventSeal, protocol.JournalID{},
+		protocol.Encode(protocol.Seal{Height: b.in.Height, Time: b.in.Time, MapRoot: root}), protocol.NoOutcome)
+	size, logRoot, err := b.l.log.Stage(b.leaves, b.batch)
+	if err != nil {
+		return err
+	}
+	for i, r := range b.rows {
+		if err := b.keep(b.l.head.Size+uint64(i), r); err != nil {
+			return err
+		}
+	}
+	b.head.Time, b.head.Size, b.head.Root = b.in.Time, size, protocol.Hash(logRoot)
+	b.head.AppHash = protocol.AppHash(size, b.head.Root)
+	return b.l.prune(b)
+}
+
+func (b *block) keep(index uint64, r row) error {
+	if err := b.batch.Set(entryKey(index), r.body); err != nil {
+		return err
+	}
+	if !r.journal.IsZero() {
+		if err := b.batch.Set(journalKey(r.journal, r.seq), exec.Uint64(index)); err != nil {
+			return err
+		}
+	}
+	if r.first {
+		v := binary.BigEndian.AppendUint16(exec.Uint64(index), r.entries)
+		return b.batch.Set(append(append([]byte{}, rowEnvelope...), r.cause[:]...), append(v, r.env...))
+	}
+	return nil
+}
+
+func entryKey(index uint64) []byte {
+	return append(append(make([]byte, 0, 9), rowEntry...), exec.Uint64(index)...)
+}
+
+func journalKey(id protocol.JournalID, seq uint64) []byte {
+	return append(append(append(make([]byte, 0, 25), rowJournal...), id[:]...), exec.Uint64(seq)...)
+}

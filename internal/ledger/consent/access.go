@@ -1,0 +1,192 @@
+package consent
+
+import (
+	"slices"
+
+	"github.com/anamnesis-health/anamnesis/internal/ledger/exec"
+	"github.com/anamnesis-health/anamnesis/internal/ledger/state"
+	"github.com/anamnesis-health/anamnesis/protocol"
+)
+
+// AccessRow is a permitted access while custodians may serve it. Refused ones are entries in the log only.
+type AccessRow struct {
+	_        struct{} `cbor:",toarray"`
+	Journal  protocol.JournalID
+	Reader   protocol.Signer
+	Purpose  protocol.Purpose
+	OneTime  [32]byte
+	Records  []protocol.RecordID // in the order of the outcome
+	Grounds  []GroundRow
+	Deadline uint64 // UTC ms
+}
+
+// GroundRow is a Ground as stored.
+type GroundRow struct {
+	_        struct{} `cbor:",toarray"`
+	Contract protocol.ContractID
+	Uses     uint32
+}
+
+// Shelf is where the records of the context's journal are found.
+type Shelf interface {
+	WithLabel(l protocol.Label, max int) []Resource
+	Record(id protocol.RecordID) (Resource, bool)
+}
+
+// MayWrite decides on a record about to be added. A member or practitioner needs a contract that permits it to write.
+func MayWrite(c *exec.Context, cache *Cache, by Principal, r Resource) bool {
+	return Decide(mustLoad(c, cache), Request{Principal: by, Action: ActionWrite, Purpose: protocol.PurposeTreat, Now: c.Time}, r).Permitted
+}
+
+// RequestAccess executes the action. Every label named must be permitted, else all is refused; within a permitted label, records that a
+// contract closes are left out without a word, so that a reader does not learn that they exist.
+func RequestAccess(c *exec.Context, cache *Cache, by Principal, a *protocol.RequestAccess, shelf Shelf) protocol.AccessOutcome {
+	active := mustLoad(c, cache)
+	req := Request{Principal: by, Action: ActionRead, Purpose: a.Purpose, Now: c.Time}
+	groups, ok := gather(c, a, shelf)
+	if !ok {
+		return refusal(protocol.TooManyRecords, nil)
+	}
+	all := slices.Concat(groups...)
+	decisions := DecideAll(active, req, all)
+	var permitted []protocol.RecordID
+	rest := decisions
+	for _, g := range groups {
+		mine := rest[:len(g)]
+		rest = rest[len(g):]
+		i := slices.IndexFunc(mine, func(d Decision) bool { return d.Permitted })
+		if i < 0 {
+			return refusal(reasonOf(mine[0].Reason), mine[0].Contracts)
+		}
+		for j, d := range mine {
+			if d.Permitted && !g[j].Record.IsZero() {
+				permitted = append(permitted, g[j].Record)
+			}
+		}
+	}
+	out := protocol.AccessOutcome{Permitted: true, Reason: protocol.Accepted, Records: permitted, Deadline: c.Time + c.Params.AccessMillis}
+	grounds := Grounds(active, decisions)
+	for _, g := range grounds {
+		out.Contracts = append(out.Contracts, g.Contract)
+	}
+	admit(c, a, out, grounds)
+	return out
+}
+
+// gather lists what is asked for: a group for each label or record named. A label without records stands for itself, so that asking for it
+// is decided, and refused, like any other; a record that is not there likewise, so that asking tells nothing.
+func gather(c *exec.Context, a *protocol.RequestAccess, shelf Shelf) (groups [][]Resource, ok bool) {
+	total := 0
+	for _, l := range a.Labels {
+		g := shelf.WithLabel(l, protocol.RecordsAccessMax+1)
+		if total += len(g); total > protocol.RecordsAccessMax {
+			return nil, false
+		}
+		if len(g) == 0 {
+			g = []Resource{{Journal: c.Journal, Label: l, Recorded: c.Time}}
+		}
+		groups = append(groups, g)
+	}
+	for _, id := range a.Records {
+		r, found := shelf.Record(id)
+		if !found {
+			r = Resource{Journal: c.Journal, Recorded: c.Time}
+		}
+		groups = append(groups, []Resource{r})
+	}
+	return groups, true
+}
+
+// admit writes a permitted access down and counts its use.
+func admit(c *exec.Context, a *protocol.RequestAccess, out protocol.AccessOutcome, grounds []Ground) {
+	id := protocol.DerivedAccessID(c.Cause, c.Index)
+	row := AccessRow{Journal: c.Journal, Reader: c.Signer, Purpose: a.Purpose, OneTime: a.OneTime, Records: out.Records, Deadline: out.Deadline}
+	for _, g := range grounds {
+		row.Grounds = append(row.Grounds, GroundRow{Contract: g.Contract, Uses: g.Uses})
+		key := ContractKey(c.Journal, g.Contract)
+		contract, ok := contracts.Get(c, key)
+		if !ok {
+			exec.Break("consent: contract %s permitted and has no row", g.Contract)
+		}
+		contract.Uses++
+		contracts.Put(c, key, contract)
+		if contract.UsesMax > 0 && contract.Uses == contract.UsesMax {
+			c.Emit(exec.Event{Type: protocol.EventContractUsedUp, Journal: c.Journal, Body: protocol.ContractEvent{Contract: g.Contract}})
+		}
+	}
+	accesses.Put(c, accesses.Key(id[:]), row)
+	deadlines.Put(c, deadlines.Key(exec.Uint64(row.Deadline), id[:]), endRow{})
+}
+
+func refusal(why protocol.Reason, by []protocol.ContractID) protocol.AccessOutcome {
+	return protocol.AccessOutcome{Reason: why, Contracts: by}
+}
+
+// Access reads a permitted access; it is gone some time after its deadline.
+func Access(r state.Reader, id protocol.AccessID) (AccessRow, bool, error) {
+	return accesses.Read(r, accesses.Key(id[:]))
+}
+
+// StillPermits asks the contracts again whether an access may open these records, now, without consuming a use. It answers for each record
+// in order. The reader's standing is the caller's to look up afresh.
+func StillPermits(r state.Reader, cache *Cache, row AccessRow, by Principal, now uint64, resources []Resource) ([]Decision, error) {
+	active, err := load(r, cache, row.Journal)
+	if err != nil {
+		return nil, err
+	}
+	grounds := make([]Ground, len(row.Grounds))
+	for i, g := range row.Grounds {
+		grounds[i] = Ground{Contract: g.Contract, Uses: g.Uses}
+	}
+	return Recheck(active, Request{Principal: by, Action: ActionRead, Purpose: row.Purpose, Now: now}, grounds, resources), nil
+}
+
+// Preview decides on a reading that nobody has asked for yet, for "who can read what now". It changes nothing.
+func Preview(r state.Reader, cache *Cache, journal protocol.JournalID, req Request, resources []Resource) ([]Decision, error) {
+	active, err := load(r, cache, journal)
+	if err != nil {
+		return nil, err
+	}
+	return DecideAll(active, req, resources), nil
+}
+
+func mustLoad(c *exec.Context, cache *Cache) []Active {
+	active, err := load(c.Tx, cache, c.Journal)
+	if err != nil {
+		panic(exec.Broken{Err: err})
+	}
+	return active
+}
+
+// reasonOf is a decision's reason in the protocol's words.
+func reasonOf(r Reason) protocol.Reason {
+	switch r {
+	case ReasonPermitted:
+		return protocol.Accepted
+	case ReasonRequest:
+		return protocol.BadRequest
+	case ReasonCredential:
+		return protocol.NoCredential
+	case ReasonTooMany:
+		return protocol.TooManyRecords
+	case ReasonForbidden:
+		return protocol.Forbidden
+	case ReasonUsedUp:
+		return protocol.UsedUp
+	case ReasonNotYet:
+		return protocol.NotYet
+	case ReasonEnded:
+		return protocol.Ended
+	case ReasonRevoked:
+		return protocol.Withdrawn
+	case ReasonPurpose:
+		return protocol.WrongPurpose
+	case ReasonNoContract:
+		return protocol.NoContract
+	case ReasonError:
+	}
+	return protocol.ContractError
+}
+
+// ReasonOf is reasonOf for custodians, who answer with it.
+func ReasonOf(r Reason) protocol.Reason { return reasonOf(r) }

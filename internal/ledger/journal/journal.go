@@ -1,0 +1,198 @@
+// Package journal keeps the patients' streams: who controls each, its records, and the head that makes its log provably complete.
+package journal
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"github.com/anamnesis-health/anamnesis/internal/ledger/exec"
+	"github.com/anamnesis-health/anamnesis/internal/ledger/state"
+	"github.com/anamnesis-health/anamnesis/protocol"
+)
+
+// Row is a journal as it stands.
+type Row struct {
+	_          struct{}           `cbor:",toarray"`
+	Controller protocol.PublicKey // signs for the patient
+	Recipient  [32]byte           // age X25519 public key: authors seal to it
+	Guardians  protocol.Hash      // commitment; zero: none
+	LabelEpoch uint8
+	Sponsor    protocol.MemberID // carries the journal's quota
+	Opened     uint64            // UTC ms
+}
+
+// RecordRow is a record as the ledger knows it.
+type RecordRow struct {
+	_            struct{} `cbor:",toarray"`
+	Journal      protocol.JournalID
+	Seq          uint64 // of its entry in the journal
+	Label        protocol.Label
+	Member       protocol.MemberID // the author, or the author's member
+	Practitioner protocol.PractitionerID
+	Recorded     uint64 // UTC ms, of the block
+	Ciphertext   protocol.Hash
+	Size         uint64 // bytes
+	Capsule      protocol.Hash
+	Generation   uint32
+	Manifest     protocol.Hash
+	Root         protocol.Hash
+}
+
+// listed is a row of the index of records by label.
+type listed struct {
+	_      struct{} `cbor:",toarray"`
+	Record protocol.RecordID
+}
+
+// The tables; all are written by this package alone, heads by Chain.
+var (
+	journals = exec.Table[Row]{Name: "journals", Prefix: 'j'}            // journal id
+	heads    = exec.Table[protocol.Head]{Name: "heads", Prefix: 'h'}     // journal id
+	records  = exec.Table[RecordRow]{Name: "records", Prefix: 'R'}       // record id
+	byLabel  = exec.Table[listed]{Name: "records by label", Prefix: 'L'} // journal id ‖ label ‖ seq
+)
+
+// Authenticate checks that the signer is the journal's controller.
+func Authenticate(c *exec.Context) (Row, protocol.Reason) {
+	if c.Signer.ID != [16]byte(c.Journal) {
+		return Row{}, protocol.WrongJournal
+	}
+	row, ok := journals.Get(c, key(c.Journal))
+	if !ok {
+		return Row{}, protocol.UnknownSigner
+	}
+	if row.Controller != c.Signer.Key {
+		return Row{}, protocol.WrongKey
+	}
+	return row, protocol.Accepted
+}
+
+// Open executes the action. It is signed with the new journal's own key, and sponsored by a member, whose key the caller looked up.
+func Open(c *exec.Context, a *protocol.OpenJournal, sponsorKey protocol.PublicKey) protocol.Reason {
+	if c.Signer.Kind != protocol.ActorPatient || c.Signer.ID != [16]byte(c.Journal) || c.Journal == protocol.ConstitutionJournal(c.Chain) {
+		return protocol.NotEntitled
+	}
+	if _, ok := journals.Get(c, key(c.Journal)); ok {
+		return protocol.JournalExists
+	}
+	if !protocol.VerifySignature(sponsorKey, protocol.SponsorMessage(c.Chain, a.Sponsor, c.Journal, c.Signer.Key), a.Agreement) {
+		return protocol.BadProof
+	}
+	journals.Put(c, key(c.Journal), Row{Controller: c.Signer.Key, Recipient: a.Recipient, Guardians: a.Guardians,
+		LabelEpoch: a.LabelEpoch, Sponsor: a.Sponsor, Opened: c.Time})
+	return protocol.Accepted
+}
+
+// Author is who wrote a record.
+type Author struct {
+	Member       protocol.MemberID
+	Practitioner protocol.PractitionerID // zero: the member itself
+}
+
+// Add executes the action. permitted is the contracts' decision on the new record as a resource; generation is the custodians' active one.
+func Add(c *exec.Context, by Author, a *protocol.AddRecord, permitted bool, generation uint32) protocol.Reason {
+	if !permitted {
+		return protocol.NotPermitted
+	}
+	if a.Generation != generation {
+		return protocol.WrongGeneration
+	}
+	recordKey := records.Key(a.Record[:])
+	if _, ok := records.Get(c, recordKey); ok {
+		return protocol.RecordExists
+	}
+	head, _ := heads.Get(c, heads.Key(c.Journal[:]))
+	records.Put(c, recordKey, RecordRow{Journal: c.Journal, Seq: head.Count, Label: a.Label, Member: by.Member, Practitioner: by.Practitioner,
+		Recorded: c.Time, Ciphertext: a.Ciphertext, Size: a.Size, Capsule: a.Capsule, Generation: a.Generation, Manifest: a.Manifest, Root: a.Root})
+	byLabel.Put(c, byLabel.Key(c.Journal[:], a.Label[:], exec.Uint64(head.Count)), listed{Record: a.Record})
+	return protocol.Accepted
+}
+
+// Chain adds an entry's leaf to its journal and returns the entry's place. It is the one function through which every entry that names a
+// journal passes, so that a journal's count and chain prove that nothing was left out. The place must be taken before the leaf is known.
+func Chain(c *exec.Context, id protocol.JournalID) (seq uint64, add func(leaf protocol.Hash)) {
+	h, _ := heads.Get(c, heads.Key(id[:]))
+	return h.Count, func(leaf protocol.Hash) { heads.Put(c, heads.Key(id[:]), h.Next(leaf)) }
+}
+
+// Get reads a journal.
+func Get(r state.Reader, id protocol.JournalID) (Row, bool, error) { return journals.Read(r, key(id)) }
+
+// Head reads a journal's head; a journal without entries has the zero head.
+func Head(r state.Reader, id protocol.JournalID) (protocol.Head, error) {
+	h, _, err := heads.Read(r, heads.Key(id[:]))
+	return h, err
+}
+
+// HeadKey is the state map's key of a journal's head, for proofs.
+func HeadKey(id protocol.JournalID) []byte { return heads.Key(id[:]) }
+
+// Key is the state map's key of a journal's row, for proofs.
+func Key(id protocol.JournalID) []byte { return key(id) }
+
+// RecordKey is the state map's key of a record's row, for proofs.
+func RecordKey(id protocol.RecordID) []byte { return records.Key(id[:]) }
+
+// Record reads a record.
+func Record(r state.Reader, id protocol.RecordID) (RecordRow, bool, error) {
+	return records.Read(r, records.Key(id[:]))
+}
+
+// Named is a record with its id.
+type Named struct {
+	ID  protocol.RecordID
+	Row RecordRow
+}
+
+// WithLabel lists a journal's records of one label in their order, up to max.
+func WithLabel(r state.Reader, id protocol.JournalID, l protocol.Label, max int) ([]Named, error) {
+	return list(r, byLabel.Key(id[:], l[:]), max)
+}
+
+// Records lists all of a journal's records in their order.
+func Records(r state.Reader, id protocol.JournalID) ([]Named, error) {
+	out, err := list(r, byLabel.Key(id[:]), math.MaxInt)
+	slices.SortFunc(out, func(a, b Named) int { return cmp.Compare(a.Row.Seq, b.Row.Seq) })
+	return out, err
+}
+
+func list(r state.Reader, prefix []byte, max int) (out []Named, err error) {
+	var ids []protocol.RecordID
+	err = byLabel.ReadAll(r, prefix, func(_ []byte, l listed) bool { ids = append(ids, l.Record); return len(ids) < max })
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range ids {
+		row, ok, err := Record(r, id)
+		if err == nil && !ok {
+			err = exec.Broken{Err: errMissing(id)}
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, Named{ID: id, Row: row})
+	}
+	return out, nil
+}
+
+// Files visits the encrypted files of all records whose ids come after the given one, ascending: what the vaults should hold.
+func Files(r state.Reader, after protocol.RecordID, fn func(id protocol.RecordID, row RecordRow) bool) error {
+	lo := records.Key(after[:])
+	hi := []byte{records.Prefix + 1}
+	return r.Scan(append(lo, 0), hi, func(k, v []byte) (bool, error) {
+		var row RecordRow
+		if err := protocol.Decode(v, &row); err != nil {
+			return false, err
+		}
+		return fn(protocol.RecordID(k[1:]), row), nil
+	})
+}
+
+type errMissing protocol.RecordID
+
+func (e errMissing) Error() string {
+	return "record " + protocol.RecordID(e).String() + " is indexed and has no row"
+}
+
+func key(id protocol.JournalID) []byte { return journals.Key(id[:]) }
