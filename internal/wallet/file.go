@@ -71,10 +71,18 @@ type (
 
 // Encrypt is the wallet's file: JSON encrypted to the passphrase as age does it (scrypt), so that age -d opens it.
 func (w *Wallet) Encrypt(passphrase string, opts ...Option) ([]byte, error) {
+	f, err := w.file()
+	if err != nil {
+		return nil, err
+	}
+	return encrypt(f, passphrase, opts)
+}
+
+func (w *Wallet) file() (*walletFile, error) {
 	if w.seed.secret.IsZero() {
 		return nil, fmt.Errorf("%w: a wallet without a seed", ErrText)
 	}
-	f := walletFile{
+	f := &walletFile{
 		envelope: envelope{formatWallet, fileVersion},
 		Seed:     w.seed.secret.Hex(),
 		Network:  w.Network, Pins: w.pins, Contracts: w.Contracts,
@@ -82,10 +90,7 @@ func (w *Wallet) Encrypt(passphrase string, opts ...Option) ([]byte, error) {
 	for _, j := range w.journals {
 		f.Journals = append(f.Journals, journalFile{j.ID, j.Index, j.Adopted, j.Nickname, j.KeyEpoch, j.LabelEpoch, j.labelKey.Hex()})
 	}
-	if err := f.check(); err != nil {
-		return nil, err
-	}
-	return encrypt(f, passphrase, opts)
+	return f, f.check()
 }
 
 // Decrypt opens a wallet's file. Errors wrap ErrPassphrase, ErrCorrupt, ErrTooNew or ErrWorkFactor.
@@ -94,6 +99,11 @@ func Decrypt(data []byte, passphrase string) (*Wallet, error) {
 	if err := decrypt(data, passphrase, formatWallet, &f); err != nil {
 		return nil, err
 	}
+	return f.wallet()
+}
+
+// wallet checks what the file says; errors wrap ErrCorrupt.
+func (f *walletFile) wallet() (*Wallet, error) {
 	if err := f.check(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}

@@ -111,8 +111,15 @@ type JournalKeys struct {
 	Journal  protocol.JournalID
 	Signing  *SigningKey
 	Identity *Identity
-	Handle   protocol.Handle
+
+	labelKey   Secret
+	labelEpoch uint8
 	hidden
+}
+
+// Handle names the journal's data; see protocol.Handle.
+func (k *JournalKeys) Handle() protocol.Handle {
+	return protocol.Handle{Journal: k.Journal, Key: protocol.LabelKey(k.labelKey.Reveal()), Epoch: k.labelEpoch}
 }
 
 // journalKeys derives the keys of a journal. The key epoch counts changes of signing key and identity, the label epoch changes of handle.
@@ -126,14 +133,8 @@ func (s Seed) journalKeys(id protocol.JournalID, keyEpoch, labelEpoch uint8) (*J
 		return nil, err
 	}
 	return &JournalKeys{
-		Journal:  id,
-		Signing:  newSigningKey(signing),
-		Identity: identity,
-		Handle: protocol.Handle{
-			Journal: id,
-			Key:     protocol.LabelKey(s.derive(16, domainLabelKey, id[:], []byte{labelEpoch})),
-			Epoch:   labelEpoch,
-		},
+		Journal: id, Signing: newSigningKey(signing), Identity: identity,
+		labelKey: NewSecret(s.derive(16, domainLabelKey, id[:], []byte{labelEpoch})), labelEpoch: labelEpoch,
 	}, nil
 }
 
@@ -182,7 +183,7 @@ func (r Recipient) age() (*age.X25519Recipient, error) { return age.ParseX25519R
 
 // Identity is an age X25519 identity that no printer shows. It implements age.Identity.
 type Identity struct {
-	inner  *age.X25519Identity
+	inner  veil[age.X25519Identity]
 	public Recipient
 	hidden
 }
@@ -196,24 +197,16 @@ func newIdentity(scalar []byte) (*Identity, error) {
 	if err != nil {
 		return nil, errors.New("wallet: age refuses the identity") // without age's own message, which may quote it
 	}
-	return &Identity{inner: inner, public: Recipient(private.PublicKey().Bytes())}, nil
+	return &Identity{inner: veiled(inner), public: Recipient(private.PublicKey().Bytes())}, nil
 }
 
 // Recipient is the public half, to which files are encrypted.
 func (i *Identity) Recipient() Recipient { return i.public }
 
 // Unwrap implements age.Identity.
-func (i *Identity) Unwrap(stanzas []*age.Stanza) ([]byte, error) { return i.inner.Unwrap(stanzas) }
+func (i *Identity) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
+	return i.inner.get().Unwrap(stanzas)
+}
 
 // Reveal is the text form for the stock age command, AGE-SECRET-KEY-1…. Whoever has it reads every file of the journal they get hold of.
-func (i *Identity) Reveal() string { return i.inner.String() }
-
-// hidden makes what embeds it print as "[secret]".
-type hidden struct{}
-
-func (hidden) String() string               { return redacted }
-func (hidden) GoString() string             { return redacted }
-func (hidden) Format(f fmt.State, _ rune)   { _, _ = f.Write([]byte(redacted)) }
-func (hidden) MarshalText() ([]byte, error) { return []byte(redacted), nil }
-func (hidden) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
-func (hidden) LogValue() slog.Value         { return slog.StringValue(redacted) }
+func (i *Identity) Reveal() string { return i.inner.get().String() }

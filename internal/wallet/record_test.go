@@ -40,7 +40,7 @@ func TestPatientAndReaderOpenTheSameRecord(t *testing.T) {
 	if err := s.Action.Validate(); err != nil {
 		t.Errorf("the ledger would refuse the action: %v", err)
 	}
-	if err := s.Manifest.CheckLabel(d.keys.Handle); err != nil {
+	if err := s.Manifest.CheckLabel(d.keys.Handle()); err != nil {
 		t.Error(err)
 	}
 	var key [16]byte
@@ -262,7 +262,7 @@ func TestOpenNamesWhatFails(t *testing.T) {
 	if !errors.Is(err, refusal) || !errors.Is(err, ErrDecrypt) {
 		t.Errorf("refused by custodians: %v", err)
 	}
-	h := d.keys.Handle
+	h := d.keys.Handle()
 	h.Key[0]++
 	if err := s.Manifest.CheckLabel(h); !errors.Is(err, ErrCommitted) {
 		t.Errorf("another label key: %v", err)

@@ -1,6 +1,7 @@
 package wallet
 
 import (
+	"bytes"
 	"crypto/subtle"
 	"encoding/hex"
 	"fmt"
@@ -10,40 +11,51 @@ import (
 // redacted is what every attempt to print a secret shows.
 const redacted = "[secret]"
 
-// Secret is 16 to 32 bytes that no printer shows: fmt with any verb, encoding/json, encoding/xml and log/slog all get "[secret]".
-//
-// The bytes lie behind a pointer because fmt calls no methods on unexported fields: a struct somewhere that holds a Secret unexported
-// prints an address, never the bytes. Reveal and Hex are the only ways out, and are easy to search for. The zero Secret is empty.
-type Secret struct{ p *[]byte }
+// Secret is bytes that no printer shows: fmt with any verb, encoding/json, encoding/xml and log/slog all get "[secret]", also for values
+// that hold a Secret somewhere inside. Reveal and Hex are the only ways out, and easy to search for. The zero Secret is empty.
+type Secret struct{ veil[[]byte] }
+
+// veil keeps a value from fmt, which calls no methods on unexported fields and prints those in full. It follows one pointer, too, when the
+// verb does not suit (as %s for a pointer), so there are two.
+type veil[T any] struct{ p **T }
+
+func veiled[T any](v *T) veil[T] { return veil[T]{&v} }
+
+func (v veil[T]) get() *T {
+	if v.p == nil {
+		return nil
+	}
+	return *v.p
+}
 
 // NewSecret copies b.
 func NewSecret(b []byte) Secret {
-	c := append([]byte(nil), b...)
-	return Secret{&c}
+	c := bytes.Clone(b)
+	return Secret{veiled(&c)}
 }
 
 // Reveal returns a copy of the bytes.
 func (s Secret) Reveal() []byte {
-	if s.p == nil {
-		return nil
+	if b := s.get(); b != nil {
+		return bytes.Clone(*b)
 	}
-	return append([]byte(nil), *s.p...)
+	return nil
 }
 
 // Hex returns the bytes as lowercase hexadecimal digits.
 func (s Secret) Hex() string { return hex.EncodeToString(s.Reveal()) }
 
 // IsZero tells whether the secret is empty.
-func (s Secret) IsZero() bool { return s.p == nil || len(*s.p) == 0 }
+func (s Secret) IsZero() bool { return len(s.Reveal()) == 0 }
 
 // Equal compares in constant time (the lengths are not secret).
 func (s Secret) Equal(t Secret) bool { return subtle.ConstantTimeCompare(s.Reveal(), t.Reveal()) == 1 }
 
 // Wipe overwrites the bytes, for this copy of the Secret and all others made from it by assignment. Best effort: Go may have moved copies.
 func (s Secret) Wipe() {
-	if s.p != nil {
-		clear(*s.p)
-		*s.p = nil
+	if b := s.get(); b != nil {
+		clear(*b)
+		*b = nil
 	}
 }
 
@@ -54,3 +66,13 @@ func (Secret) Format(f fmt.State, _ rune)   { _, _ = f.Write([]byte(redacted)) }
 func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 func (Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
 func (Secret) LogValue() slog.Value         { return slog.StringValue(redacted) }
+
+// hidden makes what embeds it print as "[secret]".
+type hidden struct{}
+
+func (hidden) String() string               { return redacted }
+func (hidden) GoString() string             { return redacted }
+func (hidden) Format(f fmt.State, _ rune)   { _, _ = f.Write([]byte(redacted)) }
+func (hidden) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+func (hidden) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
+func (hidden) LogValue() slog.Value         { return slog.StringValue(redacted) }

@@ -39,7 +39,7 @@ func (i ShareInfo) info() []byte {
 
 // OneTimeKey is a reader's HPKE key for one access. It prints as "[secret]".
 type OneTimeKey struct {
-	private hpke.PrivateKey
+	private veil[hpke.PrivateKey]
 	public  [32]byte
 	hidden
 }
@@ -58,18 +58,18 @@ func ParseOneTimeKey(s Secret) (*OneTimeKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: a private key has 32 bytes", ErrOneTimeKey)
 	}
-	return &OneTimeKey{private: private, public: [32]byte(private.PublicKey().Bytes())}, nil
+	return &OneTimeKey{private: veiled(&private), public: [32]byte(private.PublicKey().Bytes())}, nil
 }
 
 // Public goes into the access request.
 func (k *OneTimeKey) Public() [32]byte { return k.public }
 
 // KEM goes there too: the key's HPKE KEM id (RFC 9180 §7.1).
-func (k *OneTimeKey) KEM() uint16 { return k.private.KEM().ID() }
+func (k *OneTimeKey) KEM() uint16 { return (*k.private.get()).KEM().ID() }
 
 // Reveal is the private key, for ParseOneTimeKey.
 func (k *OneTimeKey) Reveal() (Secret, error) {
-	b, err := k.private.Bytes()
+	b, err := (*k.private.get()).Bytes()
 	if err != nil {
 		return Secret{}, fmt.Errorf("%w: %w", ErrOneTimeKey, err)
 	}
@@ -103,7 +103,7 @@ func (k *OneTimeKey) OpenShare(info ShareInfo, sealed []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %d bytes", ErrShare, len(sealed))
 	}
 	info.OneTime, info.KEM = k.public, k.KEM()
-	answer, err := hpke.Open(k.private, hpke.HKDFSHA256(), hpke.ChaCha20Poly1305(), info.info(), sealed)
+	answer, err := hpke.Open(*k.private.get(), hpke.HKDFSHA256(), hpke.ChaCha20Poly1305(), info.info(), sealed)
 	if err != nil {
 		return nil, fmt.Errorf("%w: it was made for another key, access, custodian or epoch, or changed on its way", ErrShare)
 	}

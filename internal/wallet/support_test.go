@@ -96,7 +96,7 @@ func (d *world) combine(t testing.TB, label []byte) Combiner {
 
 func (d *world) input(resources ...[]byte) SealInput {
 	return SealInput{
-		Chain: testChain, Handle: d.keys.Handle, Recipient: d.keys.Identity.Recipient(), Custodians: d.public,
+		Chain: testChain, Handle: d.keys.Handle(), Recipient: d.keys.Identity.Recipient(), Custodians: d.public,
 		Record: protocol.RecordID{0xaa, 0xbb}, Class: "medications", Source: Source{Identifier: "1999999992", Name: "Saint Elsewhere Hospital"},
 		Recorded: 1_763_875_260_123, Author: d.author.Signer(), Resources: resources,
 	}

@@ -146,7 +146,7 @@ func (w *Wallet) Keys(id protocol.JournalID) (*JournalKeys, error) {
 	}
 	k, err := w.seed.journalKeys(j.ID, j.KeyEpoch, j.LabelEpoch)
 	if err == nil && !j.labelKey.IsZero() {
-		k.Handle.Key = protocol.LabelKey(j.labelKey.Reveal())
+		k.labelKey = j.labelKey
 	}
 	return k, err
 }
