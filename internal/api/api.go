@@ -1,0 +1,286 @@
+// Package api is the HTTP interface `/v1` in Go types: what a gateway serves and what wallets, the command line and other programs send.
+// JSON throughout, except where bytes have a format of their own (envelopes, checkpoints, tiles, files). The same is served as an OpenAPI
+// document at /v1/openapi.json.
+//
+// Whoever asks for something that is not public signs the question: see Authorise. Errors come as Problem, with a status that means
+// something: 400 malformed, 401 no or bad signature, 403 refused, 404 not there (or not yours to know), 409 in the way, 413 too large,
+// 429 slow down, 503 come back later, 507 disk full.
+package api
+
+import "github.com/anamnesis-health/anamnesis/protocol"
+
+// Paths. {…} are placeholders of net/http's patterns.
+const (
+	PathNetwork      = "/v1/network"                 // GET → Network
+	PathHealth       = "/v1/health"                  // GET → Health
+	PathOpenAPI      = "/v1/openapi.json"            // GET
+	PathActions      = "/v1/actions"                 // POST Submission → Results; or a parcel as application/cbor → Results
+	PathAction       = "/v1/actions/{id}"            // GET → Result
+	PathCheckpoint   = "/v1/checkpoint"              // GET → signed note (text/plain) with fresh cosignatures
+	PathTile         = "/v1/log/{path...}"           // GET → C2SP tlog-tiles: checkpoint, tile/…
+	PathConsistency  = "/v1/consistency"             // GET ?from=&to= → Hashes
+	PathSponsor      = "/v1/sponsor"                 // POST Sponsor → Sponsorship
+	PathMembers      = "/v1/members"                 // GET → []Member
+	PathPractitioner = "/v1/practitioners/{id}"      // GET → Practitioner; PUT PractitionerName: the member keeps the name, off the ledger
+	PathJournal      = "/v1/journals/{id}"           // GET (signed) → Journal
+	PathEntries      = "/v1/journals/{id}/entries"   // GET (patient) ?from=&max= → Entries
+	PathContracts    = "/v1/journals/{id}/contracts" // GET (patient) → []Contract
+	PathRecords      = "/v1/journals/{id}/records"   // GET (patient) → []Record
+	PathProof        = "/v1/journals/{id}/proof"     // GET (patient) → JournalProof: everything an export needs but the files
+	PathReceipt      = "/v1/entries/{index}/receipt" // GET (signer or patient) → C2SP tlog-proof (text/plain)
+	PathAccesses     = "/v1/accesses"                // GET (reader) → []Access that are still open
+	PathAccess       = "/v1/accesses/{id}"           // GET (reader) → Access
+	PathShares       = "/v1/accesses/{id}/shares"    // POST (reader) ShareRequest → Shares
+	PathFile         = "/v1/files/{hash}"            // PUT (member or practitioner) bytes; GET (patient, or reader with ?access=) bytes
+)
+
+// Network tells a newcomer all that is public.
+type Network struct {
+	Chain      string            `json:"chain"`
+	Version    uint16            `json:"version"`
+	Genesis    []byte            `json:"genesis"` // canonical CBOR, base64
+	Member     protocol.MemberID `json:"member"`  // whose gateway answers
+	Members    []Member          `json:"members"`
+	Generation uint32            `json:"generation"` // of the custodians' key; 0 while it is being generated
+	Keys       []byte            `json:"keys"`       // threshold.Keys of that generation
+	Policy     string            `json:"policy"`     // C2SP tlog-policy: the trust root
+	Head       Head              `json:"head"`
+	Params     Params            `json:"params"`
+}
+
+// Params are protocol.Params as JSON.
+type Params struct {
+	QuotaMemberMinute  uint32 `json:"quota_member_minute"`
+	QuotaJournalMinute uint32 `json:"quota_journal_minute"`
+	AccessMillis       uint64 `json:"access_ms"`
+}
+
+// Head is where the answering node's ledger stands.
+type Head struct {
+	Height  uint64        `json:"height"`
+	Time    uint64        `json:"time_ms"`
+	Size    uint64        `json:"size"`
+	Root    protocol.Hash `json:"root"`
+	AppHash protocol.Hash `json:"app_hash"`
+}
+
+// Health says whether the node serves, and what is wrong if not.
+type Health struct {
+	OK        bool     `json:"ok"`
+	Height    uint64   `json:"height"`
+	Custodian bool     `json:"custodian"` // holds a share of the active generation
+	Peers     int      `json:"peers"`
+	Problems  []string `json:"problems"`
+}
+
+// Member is an organisation of the network.
+type Member struct {
+	ID        protocol.MemberID   `json:"id"`
+	Name      string              `json:"name"`
+	Kind      protocol.MemberKind `json:"kind"`
+	Key       protocol.PublicKey  `json:"key"`
+	Custodian uint16              `json:"custodian"` // 0: runs no node
+	Gateway   string              `json:"gateway,omitempty"`
+	Removed   bool                `json:"removed,omitempty"`
+}
+
+// Submission is a list of envelopes to be executed, each by itself.
+type Submission struct {
+	Envelopes [][]byte `json:"envelopes"`
+}
+
+// Results are in the order of the envelopes.
+type Results struct {
+	Results []Result `json:"results"`
+}
+
+// Result is protocol.Result with the advice for people.
+type Result struct {
+	ID     protocol.ActionID `json:"id"`
+	OK     bool              `json:"ok"`
+	Reason protocol.Reason   `json:"reason"`
+	Advice string            `json:"advice,omitempty"`
+	Height uint64            `json:"height"`
+	First  uint64            `json:"first"` // index in the log of the first action's entry
+	Access *AccessDecision   `json:"access,omitempty"`
+}
+
+// AccessDecision is the outcome of a RequestAccess in the envelope, so that the reader need not ask again.
+type AccessDecision struct {
+	ID        protocol.AccessID     `json:"id"`
+	Permitted bool                  `json:"permitted"`
+	Reason    protocol.Reason       `json:"reason"`
+	Advice    string                `json:"advice,omitempty"`
+	Contracts []protocol.ContractID `json:"contracts"`
+	Records   []protocol.RecordID   `json:"records"`
+	Deadline  uint64                `json:"deadline_ms"`
+}
+
+// Sponsor asks a member to sponsor a new journal.
+type Sponsor struct {
+	Journal    protocol.JournalID `json:"journal"`
+	Controller protocol.PublicKey `json:"controller"`
+}
+
+// Sponsorship is the member's agreement, for OpenJournal.
+type Sponsorship struct {
+	Sponsor   protocol.MemberID `json:"sponsor"`
+	Agreement []byte            `json:"agreement"`
+}
+
+// Practitioner is somebody whom a member vouches for. Name and speciality are off the ledger; they open its commitment.
+type Practitioner struct {
+	ID         protocol.PractitionerID `json:"id"`
+	Member     protocol.MemberID       `json:"member"`
+	Role       protocol.Role           `json:"role"`
+	Status     string                  `json:"status"` // active, suspended, revoked
+	ValidUntil uint64                  `json:"valid_until_ms"`
+	Key        protocol.PublicKey      `json:"key"`
+	Commitment protocol.Hash           `json:"commitment"`
+	Name       *PractitionerName       `json:"name,omitempty"` // if the member tells, and it opens the commitment
+}
+
+// PractitionerName opens a practitioner's commitment: protocol.Digest("anamnesis/practitioner/v1", salt, name, speciality).
+type PractitionerName struct {
+	Salt       []byte `json:"salt"`
+	Name       string `json:"name"`
+	Speciality string `json:"speciality"`
+}
+
+// Commitment is what the ledger holds of the name.
+func (n PractitionerName) Commitment() protocol.Hash {
+	return protocol.Digest("anamnesis/practitioner/v1", n.Salt, []byte(n.Name), []byte(n.Speciality))
+}
+
+// Journal is what somebody with its handle needs to write into it.
+type Journal struct {
+	ID         protocol.JournalID `json:"id"`
+	Controller protocol.PublicKey `json:"controller"`
+	Recipient  []byte             `json:"recipient"` // age X25519 public key, 32 bytes
+	LabelEpoch uint8              `json:"label_epoch"`
+	Sponsor    protocol.MemberID  `json:"sponsor"`
+	Opened     uint64             `json:"opened_ms"`
+	Count      uint64             `json:"count"` // entries; only for the patient
+	Chain      protocol.Hash      `json:"chain"` // only for the patient
+}
+
+// Entry is an entry with its salt: enough to compute its leaf.
+type Entry struct {
+	Index uint64          `json:"index"`
+	Salt  []byte          `json:"salt"`
+	Raw   []byte          `json:"entry"` // canonical CBOR of protocol.Entry
+	Who   *Who            `json:"who,omitempty"`
+	Proof []protocol.Hash `json:"proof,omitempty"` // inclusion, in JournalProof
+}
+
+// Who puts names to an entry's signer, as the gateway knows them; wallets show them beside the id that is proven.
+type Who struct {
+	Name   string `json:"name,omitempty"`
+	Role   string `json:"role,omitempty"`
+	Member string `json:"member,omitempty"`
+}
+
+// Entries is a page of a journal; Next is 0 at its end.
+type Entries struct {
+	Entries []Entry `json:"entries"`
+	Next    uint64  `json:"next"`
+	Count   uint64  `json:"count"`
+}
+
+// Contract is a contract as it stands.
+type Contract struct {
+	ID        protocol.ContractID `json:"id"`
+	Template  uint8               `json:"template"`
+	Policy    string              `json:"policy"`
+	NotBefore uint64              `json:"not_before_ms"`
+	NotAfter  uint64              `json:"not_after_ms"`
+	UsesMax   uint32              `json:"uses_max"`
+	Uses      uint32              `json:"uses"`
+	State     string              `json:"state"` // active, ended, revoked
+	Granted   uint64              `json:"granted_ms"`
+	Over      uint64              `json:"over_ms,omitempty"`
+}
+
+// Record is a record as the ledger knows it.
+type Record struct {
+	ID           protocol.RecordID       `json:"id"`
+	Journal      protocol.JournalID      `json:"journal"`
+	Seq          uint64                  `json:"seq"`
+	Label        protocol.Label          `json:"label"`
+	Member       protocol.MemberID       `json:"member"`
+	Practitioner protocol.PractitionerID `json:"practitioner"`
+	Recorded     uint64                  `json:"recorded_ms"`
+	Ciphertext   protocol.Hash           `json:"ciphertext"`
+	Size         uint64                  `json:"size"`
+	Capsule      protocol.Hash           `json:"capsule"`
+	Generation   uint32                  `json:"generation"`
+	Manifest     protocol.Hash           `json:"manifest"`
+	Root         protocol.Hash           `json:"root"`
+}
+
+// Access is a permitted access while it is served.
+type Access struct {
+	ID       protocol.AccessID  `json:"id"`
+	Journal  protocol.JournalID `json:"journal"`
+	Purpose  protocol.Purpose   `json:"purpose"`
+	Deadline uint64             `json:"deadline_ms"`
+	Records  []Record           `json:"records"`
+}
+
+// ShareRequest asks the custodians for their shares of an access's records. Capsules are in the order of the records named; all of one
+// generation.
+type ShareRequest struct {
+	Generation uint32              `json:"generation"`
+	Records    []protocol.RecordID `json:"records"`
+	Capsules   [][]byte            `json:"capsules"`
+	All        bool                `json:"all"` // wait for every custodian, not only a threshold: to route around one that lies
+}
+
+// Shares are the custodians' answers.
+type Shares struct {
+	Answers []Share `json:"answers"`
+}
+
+// Share is one custodian's answer: sealed to the access's one-time key and signed, or a refusal.
+type Share struct {
+	Custodian uint16          `json:"custodian"`
+	Epoch     uint32          `json:"epoch,omitempty"`
+	Sealed    []byte          `json:"sealed,omitempty"`
+	Signature []byte          `json:"signature,omitempty"` // by the member's node: a lie is evidence
+	Reason    protocol.Reason `json:"reason,omitempty"`
+	Detail    string          `json:"detail,omitempty"`
+}
+
+// JournalProof is all that proves a journal complete at one checkpoint: its entries with inclusion proofs, the envelopes that caused them,
+// the seal at the checkpoint's end, and the journal's head in the state map under that seal.
+type JournalProof struct {
+	Checkpoint string         `json:"checkpoint"`
+	Policy     string         `json:"policy"`
+	Seal       Entry          `json:"seal"`       // at size-1, with its inclusion proof
+	Head       []byte         `json:"head"`       // canonical CBOR of protocol.Head
+	HeadProof  []byte         `json:"head_proof"` // smt.Proof
+	Entries    []Entry        `json:"entries"`
+	Envelopes  [][]byte       `json:"envelopes"`
+	Names      []Practitioner `json:"names"` // of those who appear
+	Members    []Member       `json:"members"`
+}
+
+// Hashes is a list of Merkle tree nodes.
+type Hashes struct {
+	Hashes []protocol.Hash `json:"hashes"`
+}
+
+// Problem is an error for people and programs (RFC 9457, application/problem+json).
+type Problem struct {
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Detail string `json:"detail,omitempty"` // what to do next
+	Code   string `json:"code"`             // stable, for programs
+}
+
+func (p *Problem) Error() string {
+	if p.Detail == "" {
+		return p.Title
+	}
+	return p.Title + ": " + p.Detail
+}
