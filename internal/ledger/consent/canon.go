@@ -32,6 +32,9 @@ type policy struct {
 	tree  *xast.Policy
 }
 
+// treeOf is a policy's syntax tree in the types that can be walked.
+func treeOf(p *cedar.Policy) *xast.Policy { return (*xast.Policy)(p.AST()) }
+
 func (p policy) forbids() bool { return p.tree.Effect == xast.EffectForbid }
 
 // Canonical is the text that was compiled; the caller must not change it.
@@ -75,8 +78,7 @@ func Compile(canonical []byte) (*Compiled, error) {
 	}
 	c := &Compiled{text: bytes.Clone(canonical), hash: sha256.Sum256(canonical)}
 	for i, p := range list {
-		tree := (*xast.Policy)(p.AST())
-		c.policies = append(c.policies, policy{id: cedar.PolicyID(strconv.Itoa(i)), cedar: p, tree: tree})
+		c.policies = append(c.policies, policy{id: cedar.PolicyID(strconv.Itoa(i)), cedar: p, tree: treeOf(p)})
 	}
 	c.purposes = purposesOf(c.policies)
 	return c, nil
@@ -99,7 +101,7 @@ func read(source []byte) (cedar.PolicyList, error) {
 	}
 	nodes := 0
 	for _, p := range list {
-		if err := checkPolicy((*xast.Policy)(p.AST()), &nodes); err != nil {
+		if err := checkPolicy(treeOf(p), &nodes); err != nil {
 			return nil, err
 		}
 	}
@@ -110,7 +112,7 @@ func read(source []byte) (cedar.PolicyList, error) {
 func write(list cedar.PolicyList) []byte {
 	lines := make([]string, len(list))
 	for i, p := range list {
-		lines[i] = writePolicy((*xast.Policy)(p.AST()))
+		lines[i] = writePolicy(treeOf(p))
 	}
 	slices.Sort(lines)
 	return []byte(strings.Join(slices.Compact(lines), "\n") + "\n")
