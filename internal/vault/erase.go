@@ -1,0 +1,227 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Delete erases a file for good, held or not: a durable tombstone first, then the bytes, a corrupt copy put aside included. From the
+// moment it is called the file is refused everywhere. When it returns nil no bytes of the file are left here and none can come back.
+// It works before Serve too, and twice.
+func (v *Vault) Delete(ctx context.Context, hash Hash) error {
+	lock := v.lock(hash)
+	lock.Lock()
+	defer lock.Unlock()
+	stage := v.stage(hash)
+	if stage == gone {
+		return nil
+	}
+	if stage != tombstoned {
+		v.setStage(hash, erasing)
+		if err := v.entomb(ctx, hash); err != nil {
+			return fmt.Errorf("erasing %s: %w", hash, err)
+		}
+		v.setStage(hash, tombstoned)
+	}
+	if err := v.expunge(ctx, hash); err != nil {
+		return fmt.Errorf("erasing %s: %w", hash, err)
+	}
+	v.setStage(hash, gone)
+	return nil
+}
+
+// entomb makes the tombstone durable. On a full disk the bytes go first, which makes the room; should a crash come in between, the ledger
+// still says that the file is erased.
+func (v *Vault) entomb(ctx context.Context, hash Hash) error {
+	err := v.store.write(ctx, tombstoneKey(hash), tombstoneBody(hash))
+	if !errors.Is(err, ErrNoSpace) {
+		return err
+	}
+	if err := v.expunge(ctx, hash); err != nil {
+		return err
+	}
+	return v.store.write(ctx, tombstoneKey(hash), tombstoneBody(hash))
+}
+
+// tombstoneBody is for whoever looks into the bucket; what counts is the key.
+func tombstoneBody(hash Hash) []byte {
+	return []byte("anamnesis/vault/tombstone/v1 " + hash.String() + "\n")
+}
+
+// expunge removes all bytes of a file. The caller holds its lock, or is alone.
+func (v *Vault) expunge(ctx context.Context, hash Hash) error {
+	if _, err := v.store.remove(ctx, fileKey(hash)); err != nil {
+		return err
+	}
+	if _, err := v.store.remove(ctx, quarantineKey(hash)); err != nil {
+		return err
+	}
+	v.mu.Lock()
+	delete(v.quarantined, hash)
+	v.mu.Unlock()
+	return nil
+}
+
+func (v *Vault) stage(hash Hash) erasure {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.erased[hash]
+}
+
+func (v *Vault) setStage(hash Hash, s erasure) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.erased[hash] = s
+}
+
+// Erased tells whether a file is erased here, down to its last byte: what a node attests.
+func (v *Vault) Erased(hash Hash) bool { return v.stage(hash) == gone }
+
+// load reads tombstones and finds what is put aside, and finishes erasures that were interrupted. Open calls it, alone.
+func (v *Vault) load(ctx context.Context) error {
+	v.erased, v.quarantined = map[Hash]erasure{}, map[Hash]struct{}{}
+	if err := v.store.all(ctx, tombstones, func(i Info) { v.erased[i.Hash] = tombstoned }); err != nil {
+		return err
+	}
+	if err := v.store.all(ctx, quarantine, func(i Info) { v.quarantined[i.Hash] = struct{}{} }); err != nil {
+		return err
+	}
+	hashes := make([]Hash, 0, len(v.erased))
+	for h := range v.erased {
+		hashes = append(hashes, h)
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallelMax)
+	for _, h := range hashes {
+		group.Go(func() error {
+			if err := v.expunge(ctx, h); err != nil {
+				return err
+			}
+			v.setStage(h, gone)
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// Info describes a stored file.
+type Info struct {
+	Hash   Hash
+	Size   int64     // bytes
+	Stored time.Time // when it was last put, by the bucket's clock
+}
+
+// List returns up to limit (at most ListFilesMax) files held, in the order of their hashes, after the one that cursor names ("" for the
+// first page), and the next page's cursor, "" after the last page. A file put or removed meanwhile may or may not be listed.
+func (v *Vault) List(ctx context.Context, cursor string, limit int) ([]Info, string, error) {
+	if err := v.usable(Hash{}); err != nil {
+		return nil, "", err
+	}
+	if limit < 1 || limit > ListFilesMax {
+		return nil, "", fmt.Errorf("%w: a page of %d files, 1 to %d are allowed", ErrSize, limit, ListFilesMax)
+	}
+	var after *Hash
+	if cursor != "" {
+		h := new(Hash)
+		if err := h.UnmarshalText([]byte(cursor)); err != nil {
+			return nil, "", fmt.Errorf("vault: cursor: %w", err)
+		}
+		after = h
+	}
+	var page []Info
+	for info, err := range v.store.ordered(ctx, files, after) {
+		if err != nil {
+			return nil, "", fmt.Errorf("vault: listing: %w", err)
+		}
+		if v.stage(info.Hash) != 0 {
+			continue
+		}
+		if len(page) == limit {
+			return page, page[limit-1].Hash.String(), nil
+		}
+		page = append(page, info)
+	}
+	return page, "", nil
+}
+
+// all yields every page of List.
+func (v *Vault) all(ctx context.Context) iter.Seq2[Info, error] {
+	return func(yield func(Info, error) bool) {
+		for cursor := ""; ; {
+			page, next, err := v.List(ctx, cursor, 1000)
+			if err != nil {
+				yield(Info{}, err)
+				return
+			}
+			for _, info := range page {
+				if !yield(info, nil) {
+					return
+				}
+			}
+			if next == "" {
+				return
+			}
+			cursor = next
+		}
+	}
+}
+
+// Swept says what Sweep removed.
+type Swept struct {
+	Files int
+	Bytes int64
+}
+
+// Sweep removes files that the ledger never came to name: those that keep does not claim and that were last put longer than olderThan ago.
+// No tombstone is left. keep is asked right before a file goes; an upload must therefore be on the ledger within olderThan.
+func (v *Vault) Sweep(ctx context.Context, keep func(Hash) bool, olderThan time.Duration) (Swept, error) {
+	var swept Swept
+	for info, err := range v.all(ctx) {
+		if err != nil {
+			return swept, err
+		}
+		if !v.orphan(info, keep, olderThan) {
+			continue
+		}
+		removed, err := v.drop(ctx, info.Hash, func(now Info) bool { return v.orphan(now, keep, olderThan) })
+		if err != nil {
+			return swept, err
+		}
+		if removed {
+			swept.Files++
+			swept.Bytes += info.Size
+		}
+	}
+	return swept, nil
+}
+
+func (v *Vault) orphan(info Info, keep func(Hash) bool, olderThan time.Duration) bool {
+	return info.Stored.Before(v.opts.Now().Add(-olderThan)) && !keep(info.Hash)
+}
+
+// drop removes a file without a tombstone if, looked at again under its lock, it should still go.
+func (v *Vault) drop(ctx context.Context, hash Hash, still func(Info) bool) (bool, error) {
+	lock := v.lock(hash)
+	lock.Lock()
+	defer lock.Unlock()
+	attrs, err := v.store.bucket.Attributes(ctx, fileKey(hash))
+	if isNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("vault: looking at %s: %w", hash, err)
+	}
+	if !still(Info{Hash: hash, Size: attrs.Size, Stored: attrs.ModTime}) {
+		return false, nil
+	}
+	removed, err := v.store.remove(ctx, fileKey(hash))
+	if err != nil {
+		return false, fmt.Errorf("vault: removing %s: %w", hash, err)
+	}
+	return removed, nil
+}
