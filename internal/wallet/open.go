@@ -62,6 +62,11 @@ func open(file []byte, who age.Identity, e Entry) (*Record, error) {
 	if err != nil {
 		return nil, err
 	}
+	return readRecord(tar, e)
+}
+
+// readRecord checks the archive, front to back, against the entry.
+func readRecord(tar []byte, e Entry) (*Record, error) {
 	u := &unarchiver{rest: tar}
 	m, err := readManifest(u, e)
 	if err != nil {
@@ -78,7 +83,10 @@ func open(file []byte, who age.Identity, e Entry) (*Record, error) {
 		}
 		r.Resources[i] = data
 	}
-	return r, u.end()
+	if err := u.end(); err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 // checkFile compares what needs no key.
