@@ -205,13 +205,10 @@ func (e *engine) assemble(cfg *Config, state sm.State, a *adapter, w *wake, g *g
 	e.reactor = cs.NewReactor(e.state, syncFirst)
 	e.reactor.SetEventBus(e.bus)
 	sync := blocksync.NewReactor(syncFirst, false, state.Copy(), exec, e.blocks, address, 0, blocksync.NopMetrics())
-	if !syncFirst {
-		g.EnableInOutTxs()
-	}
 	return e.connect(cfg, state, map[string]p2p.Reactor{
 		"CONSENSUS": e.reactor,
 		"BLOCKSYNC": sync,
-		"MEMPOOL":   g, // by this name block sync looks for whom to tell that it is done
+		"PARCELS":   g,
 		"EVIDENCE":  evidence.NewReactor(e.evidence),
 	})
 }

@@ -19,9 +19,6 @@ type gossip struct {
 	p2p.BaseReactor
 	pool *pool
 
-	open sync.Once
-	up   chan struct{} // closed when the node has caught up: before, parcels are of no use to it
-
 	mu    sync.Mutex
 	wrong map[string]misdeeds
 	now   func() time.Time
@@ -33,22 +30,10 @@ type misdeeds struct {
 }
 
 func newGossip(p *pool) *gossip {
-	g := &gossip{pool: p, up: make(chan struct{}), wrong: map[string]misdeeds{}, now: time.Now}
+	g := &gossip{pool: p, wrong: map[string]misdeeds{}, now: time.Now}
 	g.BaseReactor = *p2p.NewBaseReactor("Parcels", g)
 	p.onRefused = g.blame
 	return g
-}
-
-// EnableInOutTxs is called by block sync when it hands over to consensus.
-func (g *gossip) EnableInOutTxs() { g.open.Do(func() { close(g.up) }) }
-
-func (g *gossip) isUp() bool {
-	select {
-	case <-g.up:
-		return true
-	default:
-		return false
-	}
 }
 
 func (g *gossip) GetChannels() []*conn.ChannelDescriptor {
@@ -74,13 +59,6 @@ func (g *gossip) RemovePeer(peer p2p.Peer, _ any) {
 
 // tell sends a peer what the pool has until one of both stops.
 func (g *gossip) tell(peer p2p.Peer) {
-	select {
-	case <-g.up:
-	case <-peer.Quit():
-		return
-	case <-g.Quit():
-		return
-	}
 	var c cursor
 	for {
 		before := c
@@ -125,7 +103,7 @@ func (g *gossip) Receive(e p2p.Envelope) {
 		return
 	}
 	from := string(e.Src.ID())
-	if !g.isUp() || g.muted(from) {
+	if g.muted(from) {
 		return
 	}
 	for _, parcel := range m.Txs {

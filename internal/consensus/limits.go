@@ -71,6 +71,7 @@ const (
 	waitersMax         = 256   // Submit calls that wait for the same bytes
 	gossipBytesMax     = 256 << 10
 	relayAfter         = 150 * time.Millisecond // a peer's parcel goes on to others only if not committed by then
+	repeatAfter        = 2 * time.Second        // a peer is told again of what waits if no block comes for so long
 	gatherFor          = time.Millisecond       // a busy verifier waits this long for its batch to grow
 	peerInvalidMax     = 64                     // then a peer's parcels are ignored for muteFor
 	muteFor            = 30 * time.Second

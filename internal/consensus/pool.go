@@ -36,6 +36,7 @@ type pool struct {
 	recent  outcomes
 	refused outcomes
 	changed chan struct{} // closed and replaced when ready grows
+	moved   time.Time     // when the last block was committed
 
 	onReady   func()              // the engine should propose; called without mu
 	onRefused func(source string) // a peer sent a parcel that Check refused; called without mu
@@ -374,6 +375,7 @@ func (p *pool) committed(height uint64, hashes []hash, results [][]byte) {
 		}
 	}
 	clear(p.met)
+	p.moved = p.now()
 	p.sweep()
 }
 
@@ -423,7 +425,17 @@ func (p *pool) awaitReady(d time.Duration) {
 }
 
 // cursor is how far a peer has been told of the ready list.
-type cursor struct{ own, relayed uint64 }
+type cursor struct {
+	own, relayed uint64
+	began        time.Time // when it began at the front
+}
+
+// restart begins again if the chain stands still while parcels wait: somebody may have dropped them, and sleeps.
+func (c *cursor) restart(now, moved time.Time) {
+	if now.Sub(moved) > repeatAfter && now.Sub(c.began) > repeatAfter {
+		*c = cursor{began: now}
+	}
+}
 
 // outgoing gives the next parcels for a peer, at most gossipBytesMax: this node's own at once; those of other peers,
 // who send to everybody themselves, only once they are relayAfter old. wait tells when to ask again if there is
@@ -431,9 +443,13 @@ type cursor struct{ own, relayed uint64 }
 func (p *pool) outgoing(peer string, c *cursor) (batch [][]byte, changed <-chan struct{}, retry time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	bytes := 0
+	if len(p.ready) == 0 {
+		return nil, p.changed, 0
+	}
+	now, relaying, bytes := p.now(), true, 0
+	retry = repeatAfter
+	c.restart(now, p.moved)
 	from := sort.Search(len(p.ready), func(i int) bool { return p.ready[i].seq > min(c.own, c.relayed) })
-	now, relaying := p.now(), true
 	for _, it := range p.ready[from:] {
 		own := it.source == localSource
 		mark := &c.relayed
