@@ -241,12 +241,11 @@ type Shares struct {
 	Answers []Share `json:"answers"`
 }
 
-// Share is one custodian's answer: sealed to the access's one-time key and signed, or a refusal.
+// Share is one custodian's answer, sealed to the access's one-time key (custodian.Answer inside), or a refusal.
 type Share struct {
 	Custodian uint16          `json:"custodian"`
 	Epoch     uint32          `json:"epoch,omitempty"`
 	Sealed    []byte          `json:"sealed,omitempty"`
-	Signature []byte          `json:"signature,omitempty"` // by the member's node: a lie is evidence
 	Reason    protocol.Reason `json:"reason,omitempty"`
 	Detail    string          `json:"detail,omitempty"`
 }
