@@ -5,8 +5,25 @@ import (
 	"strings"
 )
 
-// check decides whether a JSON value is a resource of FHIR R4. An empty code means yes.
-func check(v val) (Code, string) {
+// Check says what keeps raw from being a resource of FHIR R4: nil, or a *Problem. Beyond what Read asks for, elements
+// that R4 requires must be there. (Read lets a resource pass that lacks one: an incomplete history is better than a
+// lost one.) Choice elements, invariants, profiles and terminologies are not looked at.
+func Check(raw []byte) error {
+	var d doc
+	if f := d.parse(raw, DefaultLimits().DepthMax); f != nil {
+		return &Problem{Entry: -1, Code: f.code, Reason: f.Error()}
+	}
+	v := d.root()
+	if code, reason := (checker{strict: true}).check(v); code != "" {
+		return &Problem{Entry: -1, ResourceType: clip(v.get("resourceType").str()), ID: clip(v.get("id").str()), Code: code, Reason: reason}
+	}
+	return nil
+}
+
+// check is what Read asks of a resource. An empty code means that it may pass.
+func check(v val) (Code, string) { return checker{}.check(v) }
+
+func (c checker) check(v val) (Code, string) {
 	if v.kind() != kindObject {
 		return CodeShape, "the resource is no object"
 	}
@@ -30,7 +47,7 @@ func check(v val) (Code, string) {
 	if code, reason := checkVersion(v, typ); code != "" {
 		return code, reason
 	}
-	return checkShape(v)
+	return c.resource(v, typ)
 }
 
 // checkID: FHIR R4 section 2.24.0.1, type id.
@@ -99,33 +116,4 @@ func profileVersion(url string) string {
 		return ""
 	}
 	return version
-}
-
-// checkShape is for the elements that everything else here leans on: their JSON kind (FHIR R4 section 2.6).
-func checkShape(v val) (Code, string) {
-	for m := range v.children() {
-		n := m.node()
-		wanted := elementKinds[string(m.d.src[n.keyAt:n.keyEnd])]
-		if wanted != kindNone && n.kind != wanted {
-			return CodeShape, fmt.Sprintf("%.64q is %s where %s belongs", m.key(), kindNames[n.kind], kindNames[wanted])
-		}
-	}
-	for c := range v.get("contained").children() {
-		if c.kind() != kindObject || c.get("resourceType").str() == "" {
-			return CodeShape, "a contained resource is no object with a resourceType"
-		}
-	}
-	return "", ""
-}
-
-// elementKinds are top-level elements that have the same JSON kind in every R4 type that has them.
-var elementKinds = map[string]kind{
-	"resourceType": kindString, "id": kindString, "meta": kindObject, "implicitRules": kindString,
-	"language": kindString, "text": kindObject, "contained": kindArray, "extension": kindArray,
-	"modifierExtension": kindArray, "note": kindArray,
-}
-
-var kindNames = map[kind]string{
-	kindObject: "an object", kindArray: "a list", kindString: "a string", kindNumber: "a number",
-	kindTrue: "a boolean", kindFalse: "a boolean", kindNull: "null",
 }

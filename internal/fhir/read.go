@@ -266,7 +266,7 @@ func (o *object) member(name string) error {
 		return nil
 	}
 	o.resourceType = o.d.root().str()
-	o.isBundle = o.resourceType == "Bundle" && !o.seen["entry"]
+	o.isBundle = o.isBundle || o.resourceType == "Bundle" && !o.seen["entry"]
 	return nil
 }
 

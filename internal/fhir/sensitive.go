@@ -46,14 +46,16 @@ func labelClass(coding val) Class {
 // that only say "keep back".
 var sensitivityLabels = map[string]Class{
 	"HIV": HIV,
-	"ETH": SubstanceUse, "ETHUD": SubstanceUse, "OPIOIDUD": SubstanceUse, "SUD": SubstanceUse, "ALC": SubstanceUse,
-	"SDV": DomesticViolence, "DVD": DomesticViolence, "IPV": DomesticViolence, "VIO": DomesticViolence,
-	"SEX": SexualHealth, "STD": SexualHealth, "SXA": SexualHealth, "SEXASSAULT": SexualHealth,
-	"REPRODHEALTH": SexualHealth, "GENDER": SexualHealth,
-	"PSY": MentalHealth, "PSYTHPN": MentalHealth, "BH": MentalHealth, "MH": MentalHealth, "MST": MentalHealth,
-	"GDIS": Genetics, "SICKLE": Genetics, "GNT": Genetics, "GENETIC": Genetics,
-	"TBOO": Restricted, "CEL": Restricted, "VIP": Restricted, "PRS": Restricted, "ADOL": Restricted,
-	"DIA": Restricted, "DIAGNOSIS": Restricted, "COMPT": Restricted, "PHY": Restricted, "LOCIS": Restricted,
+	"ETH": SubstanceUse, "ETHUD": SubstanceUse, "OPIOIDUD": SubstanceUse, "SUD": SubstanceUse,
+	"SDV": DomesticViolence, "VIO": DomesticViolence, "MST": DomesticViolence,
+	"SEX": SexualHealth, "STD": SexualHealth, "GENDER": SexualHealth,
+	"PSY": MentalHealth, "PSYTHPN": MentalHealth, "MH": MentalHealth, "BH": MentalHealth, "EMOTDIS": MentalHealth,
+	"COGN": MentalHealth, "DVD": MentalHealth,
+	"GDIS": Genetics, "SICKLE": Genetics, "SCA": Genetics,
+	"TBOO": Restricted, "SPI": Restricted, "SSP": Restricted, "ADOL": Restricted, "CEL": Restricted, "DIA": Restricted,
+	"DRGIS": Restricted, "EMP": Restricted, "PDS": Restricted, "PHY": Restricted, "PRS": Restricted,
+	"DEMO": Restricted, "DOB": Restricted, "LIVARG": Restricted, "MARST": Restricted,
+	"RACE": Restricted, "REL": Restricted, "B": Restricted, "EMPL": Restricted, "LOCIS": Restricted,
 }
 
 // codeClass reads one coding.
@@ -110,6 +112,9 @@ var sensitiveCodeTable = []struct {
 	{snomedSystem, HIV, "86406008 62479008 165816005 91947003 111880001 31676001 171121004"},
 	// HIV test set, 1+2 Ab and p24, viral loads, antibody tests, CD4 count.
 	{loincSystem, HIV, "75622-1 56888-1 20447-9 25836-8 7917-8 29893-5 5221-7 31201-7 68961-2 48345-3 49580-4 24467-3"},
+	// Antiretroviral tablets and capsules, alone and in combinations.
+	{rxnormSystem, HIV, "349491 349251 403875 476556 1306292 744842 1433873 317150 1359269 2003249 1747691 1999667 " +
+		"1721613 2122519"},
 
 	// Alcoholism, alcohol dependence and abuse; opioid abuse and dependence; drug abuse and dependence; misuse;
 	// overdose; rehabilitation, addiction therapy, counselling, detoxification.
@@ -117,8 +122,10 @@ var sensitiveCodeTable = []struct {
 		"55680006 56876005 266707007 60112009 61480009 24165007"},
 	// AUDIT-C and AUDIT (panels, scores), DAST-10.
 	{loincSystem, SubstanceUse, "72109-2 75626-2 72110-0 75624-7 82666-9 82667-7"},
-	// Ingredients: buprenorphine, methadone, naltrexone, disulfiram, acamprosate.
-	{rxnormSystem, SubstanceUse, "1819 6813 7243 3554 82819"},
+	// Ingredients buprenorphine, methadone, naltrexone, disulfiram, acamprosate; buprenorphine (with naloxone) tablets,
+	// films, implant and depots; naltrexone depot and tablet; disulfiram and acamprosate tablets.
+	{rxnormSystem, SubstanceUse, "1819 6813 7243 3554 82819 351264 351265 351266 351267 1010600 1010604 1307056 " +
+		"1307061 1797650 1996184 1996192 637213 1483744 197623 197624 835726"},
 
 	// Victim of intimate partner abuse.
 	{snomedSystem, DomesticViolence, "706893006"},
