@@ -4,6 +4,9 @@ import (
 	"crypto/rand"
 	"fmt"
 	"testing"
+
+	"github.com/cloudflare/circl/group"
+	"github.com/oasisprotocol/curve25519-voi/curve"
 )
 
 var benchLabel = []byte("chain, generation, journal, label and record")
@@ -145,6 +148,81 @@ func BenchmarkCombine(b *testing.B) {
 			b.Run(fmt.Sprintf("%d-of-%d/capsules-%d", keys.T, n, count), func(b *testing.B) {
 				for b.Loop() {
 					if _, err := Combine(keys.T, capsules, answers); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkGroup holds the group in use against circl's, operation by operation.
+func BenchmarkGroup(b *testing.B) {
+	s, err := randomScalar(rand.Reader)
+	if err != nil {
+		b.Fatal(err)
+	}
+	p := mulG(s)
+	raw := newPoint(p).raw
+	cs, cp := toCirclScalar(b, s), toCirclPoint(b, p)
+	cg := group.Ristretto255
+	for _, v := range []struct {
+		name string
+		op   func()
+	}{
+		{"product/voi", func() { new(curve.RistrettoPoint).Mul(p, s) }},
+		{"product/circl", func() { cg.NewElement().Mul(cp, cs) }},
+		{"base-product/voi", func() { mulG(s) }},
+		{"base-product/circl", func() { cg.NewElement().MulGen(cs) }},
+		{"double-product/voi", func() { mulAddG(s, p, s) }},
+		{"double-product/circl", func() { x := cg.NewElement().Mul(cp, cs); x.Add(x, cg.NewElement().MulGen(cs)) }},
+		{"decode/voi", func() { _, _ = parsePoint(raw[:]) }},
+		{"decode/circl", func() { _ = cg.NewElement().UnmarshalBinary(raw[:]) }},
+		{"encode/voi", func() { newPoint(p) }},
+		{"encode/circl", func() { _, _ = cp.MarshalBinary() }},
+	} {
+		b.Run(v.name, func(b *testing.B) {
+			for b.Loop() {
+				v.op()
+			}
+		})
+	}
+}
+
+// BenchmarkKeygen is what the ledger and a dealer compute for ceremonies of 4 and of the largest size.
+func BenchmarkKeygen(b *testing.B) {
+	for _, n := range []int{4, CustodiansMax} {
+		params := &Params{Chain: "bench-1", Generation: 1, Epoch: 1, N: n, T: Threshold(n)}
+		receiver, err := NewReceiverKey(rand.Reader)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for range n {
+			params.ReceiverKeys = append(params.ReceiverKeys, receiver.Public())
+		}
+		var deals []*Deal
+		var last *Dealing
+		for i := range n {
+			if last, err = NewDealing(rand.Reader, params, i+1); err != nil {
+				b.Fatal(err)
+			}
+			deals = append(deals, last.Deal)
+		}
+		for _, v := range []struct {
+			name string
+			op   func() error
+		}{
+			{"deal", func() error { _, err := NewDealing(rand.Reader, params, 1); return err }},
+			{"verify-deal", func() error { return VerifyDeal(params, deals[0]) }},
+			{"open-share", func() error {
+				_, err := OpenShare(params, last.Deal, 1, receiver, last.Ciphertexts[0])
+				return err
+			}},
+			{"finish", func() error { _, err := Finish(params, deals); return err }},
+		} {
+			b.Run(fmt.Sprintf("%s/n-%d", v.name, n), func(b *testing.B) {
+				for b.Loop() {
+					if err := v.op(); err != nil {
 						b.Fatal(err)
 					}
 				}

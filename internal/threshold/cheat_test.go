@@ -21,3 +21,12 @@ func CheatingDealing(rand io.Reader, params *Params, dealer, receiver int, ciphe
 	d.s.Sub(nonce, d.s.Mul(&d.c, &(*g.poly.get())[0]))
 	return g, sealed, nil
 }
+
+// CheatingResharing deals a random polynomial, whoever asks and whatever the ceremony wants as constant term.
+func CheatingResharing(rand io.Reader, params *Params, dealer int) (*Dealing, error) {
+	poly, err := randomPolynomial(rand, params.T)
+	if err != nil {
+		return nil, err
+	}
+	return newDealing(rand, params, dealer, poly)
+}

@@ -70,30 +70,6 @@ func TestKeyGeneration(t *testing.T) {
 	}
 }
 
-// The key survives any change of membership; the old epoch's shares do not mix with the new one's.
-func TestResharing(t *testing.T) {
-	keys, shares := thresholdtest.Keys(t, "test-1", 2, 4)
-	c := mustSeal(t, keys, "before all of it")
-	for _, n := range []int{4, 7, 3, 1, 5} {
-		dealers := shares[len(shares)-keys.T:] // exactly T of them, not the first
-		next, nextShares := thresholdtest.Reshare(t, "test-1", keys, dealers, n)
-		if !bytes.Equal(next.Public.Bytes(), keys.Public.Bytes()) || next.Epoch != keys.Epoch+1 {
-			t.Fatal("resharing changed the key")
-		}
-		if got := mustOpen(t, next, nextShares[:next.T], c); string(got) != "before all of it" {
-			t.Fatalf("n=%d: opened %q", n, got)
-		}
-		if next.Verification[0].Equal(keys.Verification[0]) || bytes.Equal(nextShares[0].Bytes()[11:], shares[0].Bytes()[11:]) {
-			t.Fatal("a share survived the epoch")
-		}
-		keys, shares = next, nextShares
-	}
-	again, _ := thresholdtest.Reshare(t, "test-1", keys, shares, 4) // more dealers than needed
-	if !bytes.Equal(again.Public.Bytes(), keys.Public.Bytes()) {
-		t.Fatal("resharing by all changed the key")
-	}
-}
-
 type ceremony struct {
 	params    *threshold.Params
 	receivers []*threshold.ReceiverKey
@@ -312,6 +288,18 @@ func TestDealEveryBitAndParameterCounts(t *testing.T) {
 			t.Errorf("changed %s: %v, want ErrDeal", name, err)
 		}
 	}
+	swapped := bytes.Clone(raw) // as many bytes, but 2 commitments to 4 receivers
+	swapped[12], swapped[14] = 2, 4
+	if _, err := threshold.ParseDeal(swapped); !errors.Is(err, threshold.ErrEncoding) {
+		t.Errorf("too few commitments: %v", err)
+	}
+	extra, err := threshold.CheatingResharing(rand.Reader, c.params, 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := threshold.VerifyDeal(c.params, extra.Deal); !errors.Is(err, threshold.ErrDeal) {
+		t.Errorf("dealer 4 of 3: %v", err)
+	}
 	if err := threshold.VerifyDeal(c.params, nil); !errors.Is(err, threshold.ErrDeal) {
 		t.Errorf("no deal: %v", err)
 	}
@@ -369,69 +357,23 @@ func TestFinishShareRefuses(t *testing.T) {
 		receiver int
 		portions []*threshold.Portion
 		want     error
+		blames   string
 	}{
-		{"one missing", 1, []*threshold.Portion{portion(1, 1), portion(2, 1)}, threshold.ErrMismatch},
-		{"one twice", 1, []*threshold.Portion{portion(1, 1), portion(2, 1), portion(3, 1), portion(2, 1)}, threshold.ErrMismatch},
-		{"another receiver's", 1, []*threshold.Portion{portion(1, 1), portion(2, 1), portion(3, 2)}, threshold.ErrMismatch},
-		{"another receiver's, renamed", 1, []*threshold.Portion{portion(1, 1), portion(2, 1), &moved}, threshold.ErrMismatch},
-		{"zero", 1, []*threshold.Portion{portion(1, 1), portion(2, 1), {Dealer: 3}, nil}, threshold.ErrMismatch},
-		{"receiver 5", 5, []*threshold.Portion{portion(1, 1), portion(2, 1), portion(3, 1)}, threshold.ErrLimit},
+		{"one missing", 1, []*threshold.Portion{portion(1, 1), portion(2, 1)}, threshold.ErrMismatch, "dealer 3"},
+		{"one twice", 1, []*threshold.Portion{portion(1, 1), portion(2, 1), portion(3, 1), portion(2, 1)}, threshold.ErrMismatch, "dealer 2"},
+		{"another receiver's", 1, []*threshold.Portion{portion(1, 1), portion(2, 1), portion(3, 2)}, threshold.ErrMismatch, "dealer 3"},
+		{"another receiver's, renamed", 1, []*threshold.Portion{portion(1, 1), portion(2, 1), &moved}, threshold.ErrMismatch, "dealer 3"},
+		{"zero", 1, []*threshold.Portion{portion(1, 1), portion(2, 1), {Dealer: 3}, nil}, threshold.ErrMismatch, "dealer 3"},
+		{"receiver 5", 5, []*threshold.Portion{portion(1, 1), portion(2, 1), portion(3, 1)}, threshold.ErrLimit, "index 5"},
 	} {
-		if _, err := threshold.FinishShare(c.params, deals, tc.receiver, tc.portions); !errors.Is(err, tc.want) {
-			t.Errorf("%s: %v, want %v", tc.name, err, tc.want)
+		_, err := threshold.FinishShare(c.params, deals, tc.receiver, tc.portions)
+		if !errors.Is(err, tc.want) || !strings.Contains(err.Error(), tc.blames) {
+			t.Errorf("%s: %v, want %v of %s", tc.name, err, tc.want, tc.blames)
 		}
 	}
 	all := []*threshold.Portion{portion(4, 1), portion(3, 1), portion(2, 1), portion(1, 1)} // order is free, extra dealers are ignored
 	if _, err := threshold.FinishShare(c.params, deals, 1, all); err != nil {
 		t.Error(err)
-	}
-}
-
-func TestResharingRefuses(t *testing.T) {
-	keys, shares := thresholdtest.Keys(t, "test-1", 2, 4)
-	_, strangers := thresholdtest.Keys(t, "test-1", 2, 4)
-	params, _ := thresholdtest.Params(t, "test-1", 2, 2, 4)
-	fresh, err := threshold.NewDealing(rand.Reader, params, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := threshold.NewResharing(rand.Reader, params, shares[0]); !errors.Is(err, threshold.ErrMismatch) {
-		t.Errorf("resharing without previous epoch: %v", err)
-	}
-	params.Previous = keys
-	for name, s := range map[string]*threshold.Share{"nil": nil, "zero": {}, "of another key": strangers[0]} {
-		if _, err := threshold.NewResharing(rand.Reader, params, s); err == nil {
-			t.Errorf("share %s reshared", name)
-		}
-	}
-	if _, err := threshold.NewDealing(rand.Reader, params, 1); !errors.Is(err, threshold.ErrMismatch) {
-		t.Errorf("fresh dealing in a resharing: %v", err)
-	}
-	if err := threshold.VerifyDeal(params, fresh.Deal); !errors.Is(err, threshold.ErrDeal) {
-		t.Errorf("a deal of something else than the share: %v", err)
-	}
-	var deals []*threshold.Deal
-	for _, s := range shares[:2] {
-		g, err := threshold.NewResharing(rand.Reader, params, s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		deals = append(deals, g.Deal)
-	}
-	if _, err := threshold.Finish(params, deals); !errors.Is(err, threshold.ErrQualified) {
-		t.Errorf("resharing by fewer than the old threshold: %v", err)
-	}
-	for name, change := range map[string]func(*threshold.Params){
-		"same epoch":       func(p *threshold.Params) { p.Epoch = keys.Epoch },
-		"other generation": func(p *threshold.Params) { p.Generation++ },
-		"bad previous":     func(p *threshold.Params) { k := *keys; k.T--; p.Previous = &k },
-		"fewer keys":       func(p *threshold.Params) { k := *keys; k.Verification = k.Verification[:3]; p.Previous = &k },
-	} {
-		p := *params
-		change(&p)
-		if err := p.Validate(); !errors.Is(err, threshold.ErrMismatch) {
-			t.Errorf("%s: %v, want ErrMismatch", name, err)
-		}
 	}
 }
 
@@ -500,30 +442,6 @@ func TestDealingSurvivesARestart(t *testing.T) {
 	g.Wipe()
 	if _, err := g.Reveal(1); !errors.Is(err, threshold.ErrMismatch) || g.Bytes() != nil {
 		t.Fatalf("wiped dealing reveals: %v", err)
-	}
-}
-
-func TestReceiverKeyRoundTrip(t *testing.T) {
-	key, err := threshold.NewReceiverKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	seed, err := key.Bytes()
-	if err != nil {
-		t.Fatal(err)
-	}
-	again, err := threshold.ParseReceiverKey(seed)
-	if err != nil || !bytes.Equal(again.Public(), key.Public()) || threshold.CheckReceiverKey(key.Public()) != nil {
-		t.Fatalf("receiver key: %v", err)
-	}
-	if _, err := threshold.ParseReceiverKey(seed[:31]); !errors.Is(err, threshold.ErrEncoding) {
-		t.Errorf("short seed: %v", err)
-	}
-	if _, err := threshold.NewReceiverKey(bytes.NewReader(seed[:31])); !errors.Is(err, threshold.ErrRandomness) {
-		t.Errorf("short randomness: %v", err)
-	}
-	if _, err := new(threshold.ReceiverKey).Bytes(); !errors.Is(err, threshold.ErrMismatch) {
-		t.Errorf("zero key: %v", err)
 	}
 }
 

@@ -260,24 +260,36 @@ func TestProofDoesNotReplay(t *testing.T) {
 	}
 }
 
-// A custodian that knows the weights of single items could let errors cancel out; it must not get away with that.
+// A custodian that knew the weights before it fixed its answers could let errors cancel out and still prove the batch.
 func TestErrorsThatCancelOutAreFound(t *testing.T) {
 	keys, shares := testKeys(t, 4)
 	_, capsules, items := testAccess(t, keys, 2)
 	honest := testAnswers(t, shares[:1], testBinding(), items...)[0]
-	seed := releaseSeed(keys.Verification[0], capsules, testBinding(), honest.points)
-	w := weights(seed, 2)
-	// Shift by d/w0 and -d/w1, for which the weights of the honest answer give the same sum.
+	w := weights(releaseSeed(keys.Verification[0], capsules, testBinding(), honest.points), 2)
+	// Shifted by d/w0 and -d/w1 the answers have the same sum under the weights of the honest answer.
 	d := mulG(mustScalar(t))
-	lie := *honest
 	shift0 := new(curve.RistrettoPoint).Mul(d, new(scalar.Scalar).Invert(w[0]))
 	shift1 := new(curve.RistrettoPoint).Mul(d, new(scalar.Scalar).Invert(w[1]))
+	lie := *honest
 	lie.points = []point{
 		newPoint(new(curve.RistrettoPoint).Add(&honest.points[0].p, shift0)),
 		newPoint(new(curve.RistrettoPoint).Sub(&honest.points[1].p, shift1)),
 	}
+	seed := releaseSeed(keys.Verification[0], capsules, testBinding(), lie.points)
+	base := new(curve.RistrettoPoint).MultiscalarMulVartime(weights(seed, 2), capsulePoints(capsules))
+	nonce := mustScalar(t)
+	lie.c.Set(releaseChallenge(seed, mulG(nonce), new(curve.RistrettoPoint).Mul(base, nonce)))
+	lie.s.Sub(nonce, lie.s.Mul(&lie.c, shares[0].x.get()))
 	if err := VerifyPartials(keys.Verification[0], capsules, testBinding(), &lie); !errors.Is(err, ErrProof) {
 		t.Fatalf("cancelling errors: %v, want ErrProof", err)
+	}
+	lie.points = honest.points // the same construction over the truth does verify
+	seed = releaseSeed(keys.Verification[0], capsules, testBinding(), lie.points)
+	base.MultiscalarMulVartime(weights(seed, 2), capsulePoints(capsules))
+	lie.c.Set(releaseChallenge(seed, mulG(nonce), new(curve.RistrettoPoint).Mul(base, nonce)))
+	lie.s.Sub(nonce, lie.s.Mul(&lie.c, shares[0].x.get()))
+	if err := VerifyPartials(keys.Verification[0], capsules, testBinding(), &lie); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -408,6 +420,16 @@ func TestSharesAndKeysRoundTrip(t *testing.T) {
 	for _, i := range []int{-1, 0, 6} {
 		if _, err := keys.Key(i); !errors.Is(err, ErrLimit) {
 			t.Errorf("key %d: %v", i, err)
+		}
+	}
+	for _, index := range []byte{0, 65} {
+		vk, share := keys.Verification[0].Bytes(), shares[0].Bytes()
+		vk[9], share[10] = index, index
+		if _, err := ParseVerificationKey(vk); !errors.Is(err, ErrLimit) {
+			t.Errorf("verification key %d: %v", index, err)
+		}
+		if _, err := ParseShare(share); !errors.Is(err, ErrLimit) {
+			t.Errorf("share %d: %v", index, err)
 		}
 	}
 	zero := bytes.Clone(shares[0].Bytes())
