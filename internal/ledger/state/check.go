@@ -157,12 +157,12 @@ func (c *checker) leafRows() error {
 
 // head builds the tree and compares the root.
 func (c *checker) head() error {
-	leaves := make([]leaf, len(c.leaves))
-	for i, l := range c.leaves {
-		leaves[i] = leaf{l.Path, l.Hash()}
+	all := newBucket(len(c.leaves))
+	for _, l := range c.leaves {
+		all.add(l.Path, l.Hash(), nil)
 	}
 	c.leaves = nil
-	c.tree = (&grower{}).build(leaves, 0)
+	c.tree = (&grower{}).build(all, 0, len(all.paths), 0)
 	return c.sameRoot(c.meta.root, c.meta.version, []byte{rowMeta})
 }
 
@@ -321,7 +321,7 @@ func (c *checker) undo(h undoHeader) error {
 	}
 	slices.SortStableFunc(changes, comparePaths)
 	after := c.tree
-	g := &grower{leaves: func(p *smt.Hash, depth int) ([]leaf, error) { return nil, errNode("nothing loaded", p, depth) }}
+	g := &grower{leaves: func(p *smt.Hash, depth int) (*bucket, error) { return nil, errNode("nothing loaded", p, depth) }}
 	tree, err := g.apply(c.tree, 0, changes)
 	if err != nil {
 		return errors.Join(c.note(err), errFaults)

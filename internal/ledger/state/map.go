@@ -14,8 +14,8 @@ const (
 	// after, which takes about a second at the most.
 	flushLeavesMax   = 1 << 16
 	flushVersionsMax = 256
-	// Leaves kept loaded, at about bucketLeafBytes each; beyond, a slice of the tree is forgotten at each flush.
-	cacheLeavesMax = 2 << 20
+	// Memory of the leaves and short values kept loaded; beyond, slices of the tree are forgotten at the next flush.
+	cacheBytesMax = 384 << 20
 	// Rows that one Prune deletes, but never part of a version.
 	pruneRowsMax = 1 << 10
 )
@@ -30,7 +30,7 @@ type Map struct {
 	staged  *staged
 	dirty   dirty
 	evictAt int // child of the root that is forgotten next
-	cache   int // cacheLeavesMax, or less in tests
+	cache   int // cacheBytesMax, or less in tests
 }
 
 // dirty is what has changed since the page rows were last written.
@@ -63,7 +63,7 @@ func OpenMap(s Store) (*Map, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Map{store: s, cache: cacheLeavesMax}
+	m := &Map{store: s, cache: cacheBytesMax}
 	at, err := readMeta(snapshot)
 	if err == nil {
 		var tree subtree
@@ -154,7 +154,7 @@ func (m *Map) Stage(t *Tx, version uint64, b Batch) (root [32]byte, err error) {
 	if version <= h.meta.version {
 		return root, fmt.Errorf("%w: %d after %d", ErrVersion, version, h.meta.version)
 	}
-	changes, err := t.changes(b)
+	changes, err := t.changes()
 	if err != nil {
 		return root, err
 	}
@@ -163,10 +163,8 @@ func (m *Map) Stage(t *Tx, version uint64, b Batch) (root [32]byte, err error) {
 		tree:  subtree{info: h.meta.root, page: h.tree},
 		dirty: m.dirty,
 	}
-	if len(changes) > 0 {
-		if err := next.grow(h, changes, b); err != nil {
-			return root, err
-		}
+	if err := next.grow(t, changes, b); err != nil {
+		return root, err
 	}
 	if err := next.finish(b); err != nil {
 		return root, err
@@ -175,62 +173,78 @@ func (m *Map) Stage(t *Tx, version uint64, b Batch) (root [32]byte, err error) {
 	return next.meta.root.hash, nil
 }
 
-// changes adds the net writes of t to b as value rows, and returns them by path.
-func (t *Tx) changes(b Batch) (changes []change, err error) {
+// changes returns the writes of t by path.
+func (t *Tx) changes() (changes []change, err error) {
 	changes = make([]change, 0, t.written.Len())
-	key := make([]byte, 1, 256)
-	key[0] = rowValue
+	var key []byte
 	t.written.Ascend(func(e *entry) bool {
 		if err = e.check(); err != nil {
 			return false
 		}
-		if err = t.load(e); err != nil || !e.net() {
-			return err == nil
-		}
-		key = append(key[:1], e.key...)
-		c := change{leaf: smt.Leaf{Path: smt.Path(key[1:])}, deleted: e.deleted, entry: e}
-		if e.deleted {
-			err = b.Delete(key)
-		} else {
+		key = append(key[:0], e.key...)
+		c := change{leaf: smt.Leaf{Path: smt.Path(key)}, value: e.value, deleted: e.deleted, entry: e}
+		if !e.deleted {
 			c.leaf.Value = smt.Value(e.value)
-			err = b.Set(key, e.value)
 		}
 		changes = append(changes, c)
-		return err == nil
+		return true
 	})
 	slices.SortFunc(changes, comparePaths)
 	return changes, err
 }
 
-// grow applies changes to the tree, and adds leaf and undo rows to b.
-func (s *staged) grow(h *head, changes []change, b Batch) error {
-	undo := newUndoWriter(len(changes))
-	key := make([]byte, 33)
-	key[0] = rowLeaf
-	for i := range changes {
-		c := &changes[i]
-		copy(key[1:], c.leaf.Path[:])
-		var err error
-		if c.deleted {
-			err = b.Delete(key)
-		} else {
-			err = b.Set(key, c.leaf.Value[:])
-		}
-		if err != nil {
-			return err
-		}
-		undo.leaf(&c.leaf.Path, c.entry.base, c.entry.has)
-	}
-	g := &grower{rows: h, leaves: readLeaves(h), version: s.meta.version, undo: undo}
+// grow applies changes to the tree, and adds leaf, value and undo rows to b for those that change something.
+func (s *staged) grow(t *Tx, changes []change, b Batch) error {
+	h := t.base
+	g := &grower{rows: h, leaves: readLeaves(h), values: t.before, version: s.meta.version, undo: newUndoWriter(len(changes))}
 	tree, err := g.apply(s.tree, 0, changes)
-	if err != nil {
+	if err != nil || tree.info == s.tree.info {
 		return err
 	}
 	s.tree, s.meta.root = tree, tree.info
-	s.dirty.leaves += len(changes)
+	key := append(make([]byte, 0, 256), rowLeaf)
+	for i := range changes {
+		c := &changes[i]
+		if c.entry.net = c.net; !c.net {
+			continue
+		}
+		g.undo.leaf(&c.leaf.Path, c.old, c.had)
+		if err := put(b, append(key[:1], c.leaf.Path[:]...), c.leaf.Value[:], c.deleted); err != nil {
+			return err
+		}
+		s.dirty.leaves++
+	}
+	key[0] = rowValue
+	t.written.Ascend(func(e *entry) bool {
+		if e.net {
+			err = put(b, append(key[:1], e.key...), e.value, e.deleted)
+		}
+		return err == nil
+	})
+	if err != nil {
+		return err
+	}
 	s.dirty.versions++
 	s.dirty.merged = append(slices.Clip(s.dirty.merged), g.merged...)
-	return undo.write(b, s.meta.version, &h.meta.root)
+	return g.undo.write(b, s.meta.version, &h.meta.root)
+}
+
+func put(b Batch, key, value []byte, deleted bool) error {
+	if deleted {
+		return b.Delete(key)
+	}
+	return b.Set(key, value)
+}
+
+// before is grower.values: the head has a leaf for c, so it must have a value.
+func (t *Tx) before(c *change) ([]byte, error) {
+	if err := t.load(c.entry); err != nil {
+		return nil, err
+	}
+	if !c.entry.has {
+		return nil, fmt.Errorf("%w: no value for leaf %x", ErrCorrupt, c.leaf.Path)
+	}
+	return c.entry.base, nil
 }
 
 // finish adds the page rows, if it is time, and the meta row to b.
@@ -319,17 +333,17 @@ func (m *Map) evict(root *page) {
 	}
 }
 
-// loaded counts the leaves loaded below p.
-func (p *page) loaded() (leaves int) {
+// loaded is the memory of the buckets below p.
+func (p *page) loaded() (bytes int) {
 	for k := range p.children {
 		if b := p.buckets[k]; b != nil {
-			leaves += len(b.leaves)
+			bytes += b.bytes()
 		}
 		if sub := p.pages[k].Load(); sub != nil {
-			leaves += sub.loaded()
+			bytes += sub.loaded()
 		}
 	}
-	return leaves
+	return bytes
 }
 
 // Prune adds to b the deletion of what only versions below keepFrom need: those can no longer be proven once b is

@@ -82,7 +82,7 @@ func modelTest(t *rapid.T) {
 	store := NewMemory()
 	m, err := OpenMap(store)
 	must(t, err)
-	m.cache = rapid.SampledFrom([]int{0, 100, 1 << 20}).Draw(t, "cache")
+	m.cache = rapid.SampledFrom([]int{0, 20_000, 1 << 30}).Draw(t, "cache")
 	ref := newModel()
 	var floor uint64
 	for range rapid.IntRange(1, 25).Draw(t, "blocks") {

@@ -3,7 +3,6 @@ package state
 import (
 	"fmt"
 	"math/bits"
-	"sort"
 	"sync/atomic"
 
 	"github.com/anamnesis-health/anamnesis/protocol/smt"
@@ -124,40 +123,72 @@ func (p *page) below(lo, hi int) (count uint64, holder int) {
 	return count, holder
 }
 
-// leaf is a leaf in memory: where it stands and its node hash.
-type leaf struct{ path, hash smt.Hash }
-
-// bucket is a small subtree in memory. Neither slice changes once the bucket is part of a tree.
+// bucket is a small subtree in memory: its leaves by path, in parallel slices, none of which changes once the bucket is part
+// of a tree. Versions of a bucket share what they have in common.
 type bucket struct {
-	leaves []leaf     // by path
+	paths  []smt.Hash
+	hashes []smt.Hash // of the leaves as nodes
+	values [][]byte   // as far as kept in memory; else nil
 	inner  []smt.Hash // inner[s-1]: hash of the inner node whose right half begins with leaf s
+	kept   int        // bytes in values
 }
 
-const bucketLeafBytes = 96 // memory of one leaf in a bucket
+const (
+	valueKeptBytesMax = 256           // longer values are not kept in memory
+	bucketLeafBytes   = 3*32 + 24 + 8 // memory of one leaf in a bucket, without its value
+)
 
-// newBucket takes leaves over and computes their inner hashes.
-func newBucket(leaves []leaf) *bucket {
-	return &bucket{leaves: leaves, inner: make([]smt.Hash, max(len(leaves)-1, 0))}
+func newBucket(room int) *bucket {
+	return &bucket{
+		paths: make([]smt.Hash, 0, room), hashes: make([]smt.Hash, 0, room), values: make([][]byte, 0, room),
+	}
 }
+
+// add appends a leaf; the caller calls finish after the last one.
+func (b *bucket) add(path, hash smt.Hash, value []byte) {
+	if len(value) > valueKeptBytesMax {
+		value = nil
+	}
+	b.paths, b.hashes, b.values = append(b.paths, path), append(b.hashes, hash), append(b.values, value)
+	b.kept += len(value)
+}
+
+// addFrom appends leaves [lo, hi) of another bucket.
+func (b *bucket) addFrom(from *bucket, lo, hi int) {
+	for i := lo; i < hi; i++ {
+		b.add(from.paths[i], from.hashes[i], from.values[i])
+	}
+}
+
+// finish computes all inner hashes, and returns the hash of the bucket as a node at the given depth in bits.
+func (b *bucket) finish(depth int) smt.Hash {
+	b.inner = make([]smt.Hash, max(len(b.paths)-1, 0))
+	return b.rehash(depth, nil, true)
+}
+
+func (b *bucket) bytes() int { return len(b.paths)*bucketLeafBytes + b.kept }
 
 // rehash recomputes what depends on the leaves with an index in dirty (ascending; all of them if all), and returns the hash
 // of the bucket as a node at the given depth in bits.
 func (b *bucket) rehash(depth int, dirty []int, all bool) smt.Hash {
-	if len(b.leaves) == 0 {
+	if len(b.paths) == 0 {
 		return smt.Empty
 	}
-	return b.rehashRange(0, len(b.leaves), depth, dirty, all)
+	return b.rehashRange(0, len(b.paths), depth, dirty, all)
 }
 
 func (b *bucket) rehashRange(lo, hi, depth int, dirty []int, all bool) smt.Hash {
 	if hi-lo == 1 {
-		return b.leaves[lo].hash
+		return b.hashes[lo]
 	}
-	first := &b.leaves[lo].path
-	at := commonBits(first, &b.leaves[hi-1].path)
-	s := lo + sort.Search(hi-lo, func(i int) bool { return smt.Bit(&b.leaves[lo+i].path, at) == 1 })
+	first := &b.paths[lo]
+	at := commonBits(first, &b.paths[hi-1])
+	s := b.split(lo, hi, at)
 	if all || len(dirty) > 0 {
-		cut := sort.SearchInts(dirty, s)
+		cut := 0
+		for cut < len(dirty) && dirty[cut] < s {
+			cut++
+		}
 		l := b.rehashRange(lo, s, at+1, dirty[:cut], all)
 		r := b.rehashRange(s, hi, at+1, dirty[cut:], all)
 		b.inner[s-1] = smt.Inner(&l, &r)
@@ -171,6 +202,19 @@ func (b *bucket) rehashRange(lo, hi, depth int, dirty []int, all bool) smt.Hash 
 		}
 	}
 	return hash
+}
+
+// split returns the first of the leaves [lo, hi) with a 1 at bit at.
+func (b *bucket) split(lo, hi, at int) int {
+	for lo < hi {
+		mid := int(uint(lo+hi) / 2)
+		if smt.Bit(&b.paths[mid], at) == 0 {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo
 }
 
 // commonBits counts the leading bits that two different paths share.

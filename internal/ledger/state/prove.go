@@ -251,9 +251,9 @@ func (s *spine) bottom(p *smt.Proof, leaves []smt.Leaf) error {
 
 // bucketHash is the hash of a node at depth (in bits) with few leaves.
 func bucketHash(leaves []smt.Leaf, depth int) smt.Hash {
-	b := newBucket(make([]leaf, len(leaves)))
-	for i, l := range leaves {
-		b.leaves[i] = leaf{l.Path, l.Hash()}
+	b := newBucket(len(leaves))
+	for _, l := range leaves {
+		b.add(l.Path, l.Hash(), nil)
 	}
-	return b.rehash(depth, nil, true)
+	return b.finish(depth)
 }

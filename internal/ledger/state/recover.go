@@ -139,7 +139,7 @@ func (p *past) forward(changes []change) {
 }
 
 // leavesUnder is grower.leaves.
-func (p *past) leavesUnder(path *smt.Hash, depth int) ([]leaf, error) {
+func (p *past) leavesUnder(path *smt.Hash, depth int) (*bucket, error) {
 	now, err := readLeaves(p.rows)(path, depth)
 	if err != nil {
 		return nil, err
@@ -150,6 +150,5 @@ func (p *past) leavesUnder(path *smt.Hash, depth int) ([]leaf, error) {
 	for ; at < len(p.paths) && prefixOf(&p.paths[at], depth) == prefix; at++ {
 		changes = append(changes, p.state[p.paths[at]])
 	}
-	leaves, _, _ := mergeLeaves(now, changes)
-	return leaves, nil
+	return now.merge(changes), nil
 }

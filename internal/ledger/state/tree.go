@@ -24,17 +24,23 @@ func (p *page) put(k int, s subtree) {
 	p.pages[k].Store(s.page)
 }
 
-// change is one leaf that differs from the tree it is applied to.
+// change is a write to one leaf. apply finds out whether it changes anything, and what was there before.
 type change struct {
 	leaf    smt.Leaf
+	value   []byte // if at hand
 	deleted bool
 	entry   *entry // of the transaction; nil when replaying
+
+	net bool   // filled in: the leaf was different
+	had bool   // filled in if net: there was a leaf
+	old []byte // filled in if had: its value, if a grower has values
 }
 
 // grower applies changes to a tree, copying what changes: the old tree stays whole, and readable beside it.
 type grower struct {
-	rows    Reader                               // pages and leaves as of the tree it starts from
-	leaves  func(*smt.Hash, int) ([]leaf, error) // the leaves under a node not loaded yet
+	rows    Reader                                // pages as of the tree it starts from
+	leaves  func(*smt.Hash, int) (*bucket, error) // the leaves under a node not loaded yet, not finished
+	values  func(*change) ([]byte, error)         // the value before; nil: nobody asks
 	version uint64
 	undo    *undoWriter
 	merged  []place // pages that became buckets: their rows, if any, have to go
@@ -70,14 +76,23 @@ func (g *grower) applyPage(s subtree, depth int, changes []change) (subtree, err
 	dirty := uint16(0)
 	for len(changes) > 0 {
 		k := nibble(&changes[0].leaf.Path, depth)
-		n := sort.Search(len(changes), func(i int) bool { return nibble(&changes[i].leaf.Path, depth) > k })
-		child, err := g.apply(p.at(k), depth+1, changes[:n])
+		n := 1
+		for n < len(changes) && nibble(&changes[n].leaf.Path, depth) == k {
+			n++
+		}
+		before := p.at(k)
+		child, err := g.apply(before, depth+1, changes[:n])
 		if err != nil {
 			return s, err
 		}
-		p.put(k, child)
-		dirty |= 1 << k
+		if child.info != before.info {
+			p.put(k, child)
+			dirty |= 1 << k
+		}
 		changes = changes[n:]
+	}
+	if dirty == 0 {
+		return s, nil
 	}
 	count, _ := p.total()
 	if count <= bucketLeavesMax {
@@ -90,22 +105,17 @@ func (g *grower) applyPage(s subtree, depth int, changes []change) (subtree, err
 
 // merge makes a bucket of a page that has become too small. All its children are buckets by now.
 func (g *grower) merge(p *page, path *smt.Hash, depth int) (subtree, error) {
-	var leaves []leaf
+	all := newBucket(bucketLeavesMax)
 	for k := range p.children {
-		child := p.at(k)
-		if child.info.count == 0 {
-			continue
-		}
-		at := prefixOf(path, depth)
-		at[depth>>1] |= byte(k) << (4 * (1 - depth&1))
-		b, err := g.load(child, &at, depth+1)
+		at := childPrefix(prefixOf(path, depth), depth, k)
+		b, err := g.load(p.at(k), &at, depth+1)
 		if err != nil {
 			return subtree{}, err
 		}
-		leaves = append(leaves, b.leaves...)
+		all.addFrom(b, 0, len(b.paths))
 	}
 	g.merged = append(g.merged, place{prefixOf(path, depth), depth})
-	return g.bucket(leaves, depth), nil
+	return g.finish(all, depth), nil
 }
 
 func (g *grower) applyBucket(s subtree, depth int, changes []change) (subtree, error) {
@@ -113,66 +123,116 @@ func (g *grower) applyBucket(s subtree, depth int, changes []change) (subtree, e
 	if err != nil {
 		return s, err
 	}
-	leaves, dirty, same := mergeLeaves(old.leaves, changes)
-	if len(leaves) > bucketLeavesMax {
-		return g.build(leaves, depth), nil
+	var buf [bucketLeavesMax]int
+	dirty, moved, err := g.compare(old, changes, buf[:0])
+	switch {
+	case err != nil:
+		return s, err
+	case moved:
+		b := old.merge(changes)
+		if len(b.paths) > bucketLeavesMax {
+			return g.build(b, 0, len(b.paths), depth), nil
+		}
+		return g.finish(b, depth), nil
+	case len(dirty) == 0:
+		return s, nil
 	}
-	if !same {
-		return g.bucket(leaves, depth), nil
-	}
-	b := &bucket{leaves: leaves, inner: slices.Clone(old.inner)}
-	hash := b.rehash(depth*nibbleBits, dirty, false)
-	return subtree{info: nodeInfo{hash, uint64(len(leaves)), g.version}, bucket: b}, nil
+	b := old.update(changes, dirty)
+	return subtree{info: nodeInfo{b.rehash(depth*nibbleBits, dirty, false), s.info.count, g.version}, bucket: b}, nil
 }
 
-// mergeLeaves returns old with changes made, the indices that changed, and whether the paths stayed the same.
-func mergeLeaves(old []leaf, changes []change) (leaves []leaf, dirty []int, same bool) {
-	leaves = make([]leaf, 0, len(old)+len(changes))
-	dirty = make([]int, 0, len(changes))
-	same = true
-	for len(old) > 0 || len(changes) > 0 {
-		order := -1
-		if len(old) == 0 {
-			order = 1
-		} else if len(changes) > 0 {
-			order = bytes.Compare(old[0].path[:], changes[0].leaf.Path[:])
+// compare fills in what changes do to the leaves of b. It returns the indices of the leaves whose values change, and whether
+// leaves come or go.
+func (g *grower) compare(b *bucket, changes []change, dirty []int) (_ []int, moved bool, err error) {
+	at := 0
+	for i := range changes {
+		c := &changes[i]
+		for at < len(b.paths) && bytes.Compare(b.paths[at][:], c.leaf.Path[:]) < 0 {
+			at++
 		}
-		if order < 0 {
-			leaves, old = append(leaves, old[0]), old[1:]
+		c.had = at < len(b.paths) && b.paths[at] == c.leaf.Path
+		switch {
+		case c.deleted:
+			c.net = c.had
+			moved = moved || c.net
+		case !c.had:
+			c.net, moved = true, true
+		default:
+			if c.net = c.leaf.Hash() != b.hashes[at]; c.net {
+				dirty = append(dirty, at)
+			}
+		}
+		if !c.net || !c.had || g.values == nil {
 			continue
 		}
-		c := &changes[0]
-		changes = changes[1:]
-		same = same && order == 0 && !c.deleted
-		if order == 0 {
-			old = old[1:]
+		if c.old = b.values[at]; c.old == nil {
+			if c.old, err = g.values(c); err != nil {
+				return nil, false, err
+			}
+		}
+	}
+	return dirty, moved, nil
+}
+
+// update returns b with the values of the leaves in dirty replaced: those of the net changes, in order.
+func (b *bucket) update(changes []change, dirty []int) *bucket {
+	n := &bucket{paths: b.paths, hashes: slices.Clone(b.hashes), values: slices.Clone(b.values), inner: slices.Clone(b.inner), kept: b.kept}
+	for i := range changes {
+		if c := &changes[i]; c.net {
+			at := dirty[0]
+			dirty = dirty[1:]
+			n.kept -= len(n.values[at])
+			n.hashes[at], n.values[at] = c.leaf.Hash(), nil
+			if len(c.value) <= valueKeptBytesMax {
+				n.values[at] = c.value
+				n.kept += len(c.value)
+			}
+		}
+	}
+	return n
+}
+
+// merge returns b with changes made, not finished.
+func (b *bucket) merge(changes []change) *bucket {
+	n := newBucket(len(b.paths) + len(changes))
+	at := 0
+	for i := range changes {
+		c := &changes[i]
+		from := at
+		for at < len(b.paths) && bytes.Compare(b.paths[at][:], c.leaf.Path[:]) < 0 {
+			at++
+		}
+		n.addFrom(b, from, at)
+		if at < len(b.paths) && b.paths[at] == c.leaf.Path {
+			at++
 		}
 		if !c.deleted {
-			dirty = append(dirty, len(leaves))
-			leaves = append(leaves, leaf{c.leaf.Path, c.leaf.Hash()})
+			n.add(c.leaf.Path, c.leaf.Hash(), c.value)
 		}
 	}
-	return leaves, dirty, same
+	n.addFrom(b, at, len(b.paths))
+	return n
 }
 
-// bucket makes a bucket of leaves, which it takes over.
-func (g *grower) bucket(leaves []leaf, depth int) subtree {
-	b := newBucket(leaves)
-	hash := b.rehash(depth*nibbleBits, nil, true)
-	return subtree{info: nodeInfo{hash, uint64(len(leaves)), g.version}, bucket: b}
+// finish makes a node of a bucket whose leaves are all there.
+func (g *grower) finish(b *bucket, depth int) subtree {
+	return subtree{info: nodeInfo{b.finish(depth * nibbleBits), uint64(len(b.paths)), g.version}, bucket: b}
 }
 
-// build makes the node for any number of leaves. All its children count as changed in this version, also the empty ones.
-func (g *grower) build(leaves []leaf, depth int) subtree {
-	if len(leaves) <= bucketLeavesMax {
-		return g.bucket(slices.Clone(leaves), depth)
+// build makes the node for any number of leaves, [lo, hi) of b. All its children count as changed in this version, also the
+// empty ones.
+func (g *grower) build(b *bucket, lo, hi, depth int) subtree {
+	if hi-lo <= bucketLeavesMax {
+		own := newBucket(hi - lo)
+		own.addFrom(b, lo, hi)
+		return g.finish(own, depth)
 	}
 	p := &page{}
-	total := uint64(len(leaves))
+	total := uint64(hi - lo)
 	for k := range p.children {
-		n := sort.Search(len(leaves), func(i int) bool { return nibble(&leaves[i].path, depth) > k })
-		p.put(k, g.build(leaves[:n], depth+1))
-		leaves = leaves[n:]
+		mid := lo + sort.Search(hi-lo, func(i int) bool { return nibble(&b.paths[lo+i], depth) > k })
+		p.put(k, g.build(b, lo, mid, depth+1))
+		lo = mid
 	}
 	return subtree{info: nodeInfo{p.rehash(0xffff), total, g.version}, page: p}
 }
@@ -183,27 +243,25 @@ func (g *grower) load(s subtree, path *smt.Hash, depth int) (*bucket, error) {
 		return s.bucket, nil
 	}
 	if s.info.count == 0 {
-		return newBucket(nil), nil
+		return newBucket(0), nil
 	}
-	leaves, err := g.leaves(path, depth)
+	b, err := g.leaves(path, depth)
 	if err != nil {
 		return nil, err
 	}
-	b := newBucket(leaves)
-	if len(leaves) > bucketLeavesMax || uint64(len(leaves)) != s.info.count ||
-		b.rehash(depth*nibbleBits, nil, true) != s.info.hash {
+	if n := len(b.paths); n > bucketLeavesMax || uint64(n) != s.info.count || b.finish(depth*nibbleBits) != s.info.hash {
 		return nil, errNode("leaf rows differ from their parent", path, depth)
 	}
 	return b, nil
 }
 
 // readLeaves is grower.leaves over rows that are up to date.
-func readLeaves(r Reader) func(*smt.Hash, int) ([]leaf, error) {
-	return func(path *smt.Hash, depth int) (leaves []leaf, err error) {
-		err = scanLeaves(r, path, depth, func(l smt.Leaf) error {
-			leaves = append(leaves, leaf{l.Path, l.Hash()})
+func readLeaves(r Reader) func(*smt.Hash, int) (*bucket, error) {
+	return func(path *smt.Hash, depth int) (*bucket, error) {
+		b := newBucket(bucketLeavesMax)
+		return b, scanLeaves(r, path, depth, func(l smt.Leaf) error {
+			b.add(l.Path, l.Hash(), nil)
 			return nil
 		})
-		return leaves, err
 	}
 }

@@ -23,6 +23,7 @@ type entry struct {
 	value   []byte // as written; nil if deleted
 	set     bool   // written: value counts, and the entry stands in Tx.written
 	deleted bool   // written, by Delete
+	net     bool   // filled in by Stage: the head changes
 	known   bool   // base and has are filled in
 	has     bool   // the head has the key
 	base    []byte // its value there
@@ -179,14 +180,14 @@ func (s *merged) overlay(bound []byte, inclusive bool) (bool, error) {
 func (t *Tx) Changed() bool {
 	changed := false
 	t.written.Ascend(func(e *entry) bool {
-		changed = t.load(e) != nil || e.net()
+		changed = t.load(e) != nil || e.differs()
 		return !changed
 	})
 	return changed
 }
 
-// net reports whether a loaded entry differs from the head.
-func (e *entry) net() bool {
+// differs reports whether a loaded entry differs from the head.
+func (e *entry) differs() bool {
 	if e.deleted {
 		return e.has
 	}
