@@ -140,9 +140,8 @@ func TestCosignerRefuses(t *testing.T) {
 	if _, err := b.cos.CosignPeer(tree, signed, []c2sp.VerifierKey{a.key.Verifier()}, now); !errors.As(err, new(c2sp.ErrKeyType)) {
 		t.Errorf("a cosigner key as log key: %v", err)
 	}
-	fork := open(t, newKV(), 0, c2sp.EmptyRoot())
 	fs := newKV()
-	fork, _ = Open(fs, prefix, 0, c2sp.EmptyRoot())
+	fork := open(t, fs, 0, c2sp.EmptyRoot())
 	batch := fs.batch()
 	fork.Stage(make([][32]byte, 90), batch)
 	batch.commit()

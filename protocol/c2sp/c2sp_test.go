@@ -388,6 +388,8 @@ func TestPolicyRefuses(t *testing.T) {
 	good := string(raw)
 	lines := strings.SplitAfter(good, "\n")
 	w0, w1 := lines[3], lines[4]
+	renamed, _ := NewVerifierKey("node1.example", KeyCosignatureV1, policy.Witnesses[0].Key.PublicKey())
+	logAsCosigner, _ := NewVerifierKey("node1.example", KeyCosignatureV1, policy.Logs[1].Key.PublicKey())
 	mutate := func(old, new string) string {
 		if !strings.Contains(good, old) {
 			t.Fatalf("%q is not in the policy", old)
@@ -415,7 +417,8 @@ func TestPolicyRefuses(t *testing.T) {
 		"member twice":             mutate("node0.example node1.example\n", "node0.example node0.example\n"),
 		"group named none":         strings.NewReplacer("group nodes", "group none", "quorum nodes", "quorum none").Replace(good),
 		"witness twice":            mutate(w1, w0),
-		"same key, other name":     mutate(w1, strings.Replace(w0, "witness node0.example", "witness node1.example", 1)),
+		"same key, other name":     mutate(w1, "witness node1.example "+renamed.String()+"\n"),
+		"cosigner key signs too":   mutate(w1, "witness node1.example "+logAsCosigner.String()+"\n"),
 		"unknown keyword":          good + "wombat\n",
 		"hash inside a line":       mutate("quorum nodes", "quorum nodes # really"),
 		"control character":        mutate("quorum nodes", "quorum nodes\r"),
@@ -499,6 +502,11 @@ func TestConsistencyAllSizes(t *testing.T) {
 	}
 	if err := CheckConsistency(heads[7], heads[6], nil); err == nil {
 		t.Error("backwards")
+	}
+	other := heads[7]
+	other.Origin = "other.example/log"
+	if err := CheckConsistency(heads[7], other, nil); err != (ErrOrigin{Have: other.Origin, Want: origin}) {
+		t.Errorf("another log: %v", err)
 	}
 }
 

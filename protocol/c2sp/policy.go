@@ -2,6 +2,7 @@ package c2sp
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strconv"
@@ -64,7 +65,7 @@ type CosignStatus struct {
 	QuorumTime uint64
 }
 
-// Network is one node's entry in [NetworkPolicy].
+// NetworkNode is one node's entry in [NetworkPolicy].
 type NetworkNode struct {
 	Log      VerifierKey
 	Cosigner VerifierKey
@@ -93,14 +94,18 @@ func (p *Policy) Origin() string {
 	return p.Logs[0].Key.Name
 }
 
-// Digest names the policy: SHA-256("anamnesis/policy/v1" ‖ 0x00 ‖ canonical
-// text). Comments and spacing of the file it was read from do not change it.
+// Digest names the policy: SHA-256 of the domain "anamnesis/policy/v1" and the
+// canonical text, each after its length (8 bytes, big-endian). Comments and
+// spacing of the file it was read from do not change it.
 func (p *Policy) Digest() ([32]byte, error) {
 	text, err := p.Text()
 	if err != nil {
 		return [32]byte{}, err
 	}
-	return sha256.Sum256(append([]byte("anamnesis/policy/v1\x00"), text...)), nil
+	const domain = "anamnesis/policy/v1"
+	b := append(binary.BigEndian.AppendUint64(nil, uint64(len(domain))), domain...)
+	b = append(binary.BigEndian.AppendUint64(b, uint64(len(text))), text...)
+	return sha256.Sum256(b), nil
 }
 
 // Check decides whether a signed checkpoint is to be believed at time now (UTC
