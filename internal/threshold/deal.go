@@ -38,6 +38,11 @@ func (p *Params) quorum() int {
 	return p.T
 }
 
+// RevealsMax is how many complaints a dealer may answer with a revealed share: n-t. A dealer with more against it is to be
+// left out without revealing: shares revealed and shares that t-1 or fewer conspirators hold add up, and t of them
+// are its polynomial, which in a resharing is its share of the previous epoch.
+func (p *Params) RevealsMax() int { return p.N - p.T }
+
 // Validate checks sizes and agreement of the parts. That receiver keys are keys is for CheckReceiverKey, when they are
 // announced.
 func (p *Params) Validate() error {

@@ -21,6 +21,8 @@ type Dealing struct {
 }
 
 // NewDealing makes a dealer's contribution to a fresh key. HPKE takes its randomness from the runtime, the rest comes from rand.
+// Store Bytes before the deal is published: only this dealing can answer complaints about it, and a dealer that publishes a
+// second one for the same ceremony, made after a crash, spends the secrecy of both.
 func NewDealing(rand io.Reader, params *Params, dealer int) (*Dealing, error) {
 	if err := params.Validate(); err != nil {
 		return nil, err

@@ -221,6 +221,24 @@ func TestComplaintThenRevealOrOut(t *testing.T) {
 	}
 }
 
+// What may be revealed of one dealing stays below the threshold, with as many conspirators as there may be besides.
+func TestRevealsStayBelowTheThreshold(t *testing.T) {
+	for n := 1; n <= threshold.CustodiansMax; n++ {
+		p := threshold.Params{N: n, T: threshold.Threshold(n)}
+		if conspirators := (n - 1) / 3; p.RevealsMax()+conspirators >= p.T {
+			t.Errorf("n=%d: %d reveals and %d conspirators make %d shares", n, p.RevealsMax(), conspirators, p.T)
+		}
+		if 3*p.T <= 2*n || 3*(p.T-1) > 2*n {
+			t.Errorf("n=%d: threshold %d", n, p.T)
+		}
+	}
+	for _, n := range []int{-1, 0, threshold.CustodiansMax + 1} {
+		if threshold.Threshold(n) != 0 {
+			t.Errorf("n=%d has a threshold", n)
+		}
+	}
+}
+
 func TestVerifyRevealRefuses(t *testing.T) {
 	c := newCeremony(t, 4)
 	right, err := c.dealings[0].Reveal(2)
