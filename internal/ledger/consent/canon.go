@@ -30,6 +30,7 @@ type policy struct {
 	id    cedar.PolicyID
 	cedar *cedar.Policy
 	tree  *xast.Policy
+	asks  asks
 }
 
 // treeOf is a policy's syntax tree in the types that can be walked.
@@ -78,7 +79,7 @@ func Compile(canonical []byte) (*Compiled, error) {
 	}
 	c := &Compiled{text: bytes.Clone(canonical), hash: sha256.Sum256(canonical)}
 	for i, p := range list {
-		c.policies = append(c.policies, policy{id: cedar.PolicyID(strconv.Itoa(i)), cedar: p, tree: treeOf(p)})
+		c.policies = append(c.policies, policy{id: cedar.PolicyID(strconv.Itoa(i)), cedar: p, tree: treeOf(p), asks: asksOf(treeOf(p))})
 	}
 	c.purposes = purposesOf(c.policies)
 	return c, nil
@@ -242,20 +243,61 @@ func purposesOf(policies []policy) (out []protocol.Purpose) {
 		if p.forbids() {
 			continue
 		}
-		for _, cond := range p.tree.Conditions {
-			xast.Inspect(xast.NewNode(cond.Body), func(n xast.IsNode) bool {
-				v, ok := n.(xast.NodeValue)
-				uid, isEntity := v.Value.(cedar.EntityUID)
-				if ok && isEntity && uid.Type == typePurpose {
-					var purpose protocol.Purpose
-					if purpose.UnmarshalText([]byte(uid.ID)) == nil {
-						out = append(out, purpose)
-					}
-				}
-				return true
-			})
-		}
+		inspect(p.tree, func(n xast.IsNode) {
+			var purpose protocol.Purpose
+			if uid, ok := entityLiteral(n); ok && uid.Type == typePurpose && purpose.UnmarshalText([]byte(uid.ID)) == nil {
+				out = append(out, purpose)
+			}
+		})
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
+}
+
+// asks is what of a record beside its class and journal a policy's answer can depend on.
+type asks struct{ record, author, recorded bool }
+
+func (a asks) or(b asks) asks {
+	return asks{record: a.record || b.record, author: a.author || b.author, recorded: a.recorded || b.recorded}
+}
+
+// asksOf finds that out. A record's id can be compared with nothing but itself and literals of its type.
+func asksOf(p *xast.Policy) (a asks) {
+	eq, ok := p.Resource.(xast.ScopeTypeEq)
+	a.record = ok && eq.Entity.Type == typeRecord
+	if in, ok := p.Resource.(xast.ScopeTypeIn); ok && in.Entity.Type == typeRecord {
+		a.record = true
+	}
+	if in, ok := p.Resource.(xast.ScopeTypeIsIn); ok && in.Entity.Type == typeRecord {
+		a.record = true
+	}
+	inspect(p, func(n xast.IsNode) {
+		if uid, ok := entityLiteral(n); ok && uid.Type == typeRecord {
+			a.record = true
+		}
+		if n, ok := n.(xast.NodeTypeAccess); ok {
+			a.author = a.author || n.Value == "author"
+			a.recorded = a.recorded || n.Value == "recorded"
+		}
+	})
+	return a
+}
+
+// inspect visits every node of a policy's conditions.
+func inspect(p *xast.Policy, visit func(xast.IsNode)) {
+	for _, cond := range p.Conditions {
+		xast.Inspect(xast.NewNode(cond.Body), func(n xast.IsNode) bool {
+			visit(n)
+			return true
+		})
+	}
+}
+
+func entityLiteral(n xast.IsNode) (cedar.EntityUID, bool) {
+	v, ok := n.(xast.NodeValue)
+	if !ok {
+		return cedar.EntityUID{}, false
+	}
+	uid, ok := v.Value.(cedar.EntityUID)
+	return uid, ok
 }

@@ -93,7 +93,7 @@ func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 func (r Reason) Valid() bool { return r >= ReasonPermitted && r <= ReasonNoContract }
 
 // Decision is the answer for one resource. Contracts are those that the reason rests on, ascending: all that permit, all that
-// forbid, all that failed, all that would permit but for the reason. The other reasons rest on none.
+// forbid, all that failed, all that would permit but for the reason. The other reasons rest on none. Decisions may share the slice.
 type Decision struct {
 	Permitted bool
 	Reason    Reason
@@ -147,18 +147,42 @@ func decideAll(contracts []Active, req Request, resources []Resource, grounds []
 		return out
 	}
 	c := newCourt(contracts, req, grounds)
-	c.budget = EvaluationsMax
-	if c.policies*len(resources) > c.budget {
-		for i := range out {
-			out[i].Reason = ReasonTooMany
-		}
-		return out
-	}
-	c.budget -= c.policies * len(resources)
+	known := make(map[Resource]int) // the first resource that looks like this; looked up, never ranged over
+	same := make([]int, len(resources))
 	for i, r := range resources {
-		out[i] = c.decide(r)
+		looks := c.asks.of(r)
+		first, ok := known[looks]
+		if !ok {
+			first, known[looks] = i, i
+		}
+		same[i] = first
+	}
+	c.budget = EvaluationsMax - c.policies*len(known)
+	for i, r := range resources {
+		switch {
+		case c.budget < 0:
+			out[i].Reason = ReasonTooMany
+		case same[i] < i:
+			out[i] = out[same[i]]
+		default:
+			out[i] = c.decide(r)
+		}
 	}
 	return out
+}
+
+// of is a resource with what no policy asks for left out: two resources that look alike get one answer.
+func (a asks) of(r Resource) Resource {
+	if !a.record {
+		r.Record = protocol.RecordID{}
+	}
+	if !a.author {
+		r.Author = protocol.MemberID{}
+	}
+	if !a.recorded && r.Recorded <= NumberMax {
+		r.Recorded = 0
+	}
+	return r
 }
 
 // refuse is the ledger's own rules about the asker, before any contract; 0 when there is nothing against them.
@@ -180,8 +204,9 @@ type court struct {
 	principal cedar.Entity
 	resource  cedar.Entity
 	voices    []voice
-	policies  int // that run for every resource
-	budget    int // policies that may still run, to explain refusals
+	asks      asks // what the policies ask of a resource
+	policies  int  // that run for every resource
+	budget    int  // policies that may still run, to explain refusals
 }
 
 // voice is a contract with the policies that can apply to this asker and this action.
@@ -204,6 +229,9 @@ func newCourt(contracts []Active, req Request, grounds []Ground) *court {
 		if v, ok := c.voice(contract, req, grounds); ok {
 			c.voices = append(c.voices, v)
 			c.policies += len(v.policies)
+			for _, p := range slices.Concat(v.policies, v.ifPossible) {
+				c.asks = c.asks.or(p.asks)
+			}
 		}
 	}
 	return c
@@ -382,7 +410,7 @@ func (c *court) decide(r Resource) Decision {
 		reason  Reason
 	}{{failed, ReasonError}, {forbids, ReasonForbidden}, {permits, ReasonPermitted}} {
 		if ids := by[answer.verdict]; len(ids) > 0 {
-			return Decision{Permitted: answer.verdict == permits, Reason: answer.reason, Contracts: slices.Compact(ids)}
+			return Decision{Permitted: answer.verdict == permits, Reason: answer.reason, Contracts: slices.Clip(slices.Compact(ids))}
 		}
 	}
 	return c.explain()
@@ -409,7 +437,7 @@ func (c *court) explain() Decision {
 			note(ReasonPurpose, v.contract)
 		}
 	}
-	best.Contracts = slices.Compact(best.Contracts)
+	best.Contracts = slices.Clip(slices.Compact(best.Contracts))
 	return best
 }
 

@@ -85,7 +85,7 @@ func TestZeroValuesDeny(t *testing.T) {
 func TestTooMany(t *testing.T) {
 	source := ""
 	for i := range PoliciesMax {
-		source += fmt.Sprintf("permit(principal, action, resource) when { context.now > %02d };\n", i+10)
+		source += fmt.Sprintf("permit(principal, action, resource) when { resource.recorded < %d };\n", 1_000_000+i)
 	}
 	contracts := make([]Active, protocol.ContractsJournalMax)
 	for i := range contracts {
@@ -93,12 +93,16 @@ func TestTooMany(t *testing.T) {
 	}
 	s := plainScene(Templates()[0], closeAll, drVogelAtHospital, ActionRead)
 	resources := make([]Resource, EvaluationsMax/(PoliciesMax*len(contracts))+1)
+	for i := range resources {
+		resources[i].Recorded = uint64(i)
+	}
 	for _, d := range DecideAll(contracts, s.request, resources) {
 		if d.Permitted || d.Reason != ReasonTooMany {
 			t.Fatalf("%+v", d)
 		}
 	}
-	for _, d := range DecideAll(contracts, s.request, resources[1:]) {
+	resources[0].Recorded = 1 // no longer one too many: it looks like another
+	for _, d := range DecideAll(contracts, s.request, resources) {
 		if !d.Permitted {
 			t.Fatalf("%+v", d)
 		}
@@ -108,9 +112,12 @@ func TestTooMany(t *testing.T) {
 // TestExplainingIsBounded: beyond the budget a refusal is still a refusal, only its reason gets plainer.
 func TestExplainingIsBounded(t *testing.T) {
 	contract := Active{ID: firstContract, State: StateActive, NotAfter: ends24h,
-		Policies: mustCompile(`permit(principal, action, resource) when { context.purpose in [Purpose::"HPAYMT", Purpose::"HRESCH"] };` + "\n")}
+		Policies: mustCompile(`permit(principal, action, resource) when { context.purpose in [Purpose::"HPAYMT", Purpose::"HRESCH"] && resource.recorded < 1000000 };` + "\n")}
 	s := plainScene(Templates()[0], closeAll, drVogelAtHospital, ActionRead)
 	resources := make([]Resource, EvaluationsMax)
+	for i := range resources {
+		resources[i].Recorded = uint64(i)
+	}
 	decisions := DecideAll([]Active{contract}, s.request, resources)
 	if decisions[0].Reason == ReasonPermitted || decisions[len(decisions)-1].Reason != ReasonNoContract {
 		t.Errorf("%v … %v", decisions[0], decisions[len(decisions)-1])

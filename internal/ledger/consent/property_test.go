@@ -174,7 +174,10 @@ func TestUsingUpNeverPermitsMore(t *testing.T) {
 func TestOrderOfContractsIsIrrelevant(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		contracts, req := anyContracts(t, "permit", "forbid"), anyRequest(t)
-		resources := []Resource{anyResource(t), anyResource(t)}
+		var resources []Resource
+		for range rapid.IntRange(0, 12).Draw(t, "resources") {
+			resources = append(resources, anyResource(t))
+		}
 		shuffled := rapid.Permutation(contracts).Draw(t, "order")
 		want, got := DecideAll(contracts, req, resources), DecideAll(shuffled, req, resources)
 		if d := cmp.Diff(want, got); d != "" {
