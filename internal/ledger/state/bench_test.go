@@ -33,6 +33,10 @@ var benchDir string
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if benchDir != "" {
+		if w, err := million(); err == nil {
+			w.m.Close()
+			w.store.Close()
+		}
 		os.RemoveAll(benchDir)
 	}
 	os.Exit(code)

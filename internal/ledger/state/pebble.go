@@ -19,7 +19,7 @@ var ErrDiskFull = errors.New("state: disk full")
 // PebbleOptions tunes OpenPebble; the zero value is a sound default.
 type PebbleOptions struct {
 	CacheBytes    int64                // block cache; 0: 64 MiB
-	MemtableBytes uint64               // one memtable, of at most four; 0: 32 MiB
+	MemtableBytes uint64               // one memtable, of at most four; 0: 64 MiB
 	ReserveBytes  uint64               // free disk space below which Commit refuses; 0: 128 MiB
 	ReadOnly      bool                 // refuse writes, as fsck wants; the folder must exist
 	Logf          func(string, ...any) // Pebble's own errors; nil: dropped
@@ -74,9 +74,9 @@ func OpenPebble(dir string, o PebbleOptions) (Store, error) {
 func pebbleOptions(o PebbleOptions, cache *pebble.Cache) *pebble.Options {
 	options := &pebble.Options{
 		Cache:                       cache,
-		MemTableSize:                orDefault(o.MemtableBytes, 32<<20),
+		MemTableSize:                orDefault(o.MemtableBytes, 64<<20),
 		MemTableStopWritesThreshold: 4,
-		L0CompactionThreshold:       2,
+		L0CompactionThreshold:       4,
 		L0StopWritesThreshold:       1000,
 		LBaseMaxBytes:               128 << 20,
 		BytesPerSync:                1 << 20,
