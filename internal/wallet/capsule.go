@@ -2,7 +2,6 @@ package wallet
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -26,8 +25,7 @@ const FileKeyBytes = 16
 // CapsuleLabel is what a record's capsule is bound to, 32 bytes: Digest("anamnesis/capsule-label/v1", chain, generation as 4 bytes
 // big-endian, journal, label, record). Custodians recompute it from their state.
 func CapsuleLabel(chain string, generation uint32, journal protocol.JournalID, label protocol.Label, record protocol.RecordID) []byte {
-	g := binary.BigEndian.AppendUint32(nil, generation)
-	d := protocol.Digest("anamnesis/capsule-label/v1", []byte(chain), g, journal[:], label[:], record[:])
+	d := protocol.Digest("anamnesis/capsule-label/v1", []byte(chain), be32(generation), journal[:], label[:], record[:])
 	return d[:]
 }
 

@@ -30,11 +30,7 @@ func resourceName(i int) string { return fmt.Sprintf("resources/%05d.json", i+1)
 
 // archive writes the ustar archive; mtime in seconds since 1970.
 func archive(manifest, signature []byte, resources [][]byte, mtime uint64) []byte {
-	size := 2*tarBlock + padTo(len(manifest)) + padTo(signatureHexBytes) + 2*tarBlock
-	for _, r := range resources {
-		size += tarBlock + padTo(len(r))
-	}
-	out := make([]byte, 0, size)
+	out := make([]byte, 0, archiveBytes(len(manifest), resources))
 	put := func(name string, data []byte) {
 		h := ustarHeader(name, len(data), mtime)
 		out = append(out, h[:]...)
@@ -47,6 +43,15 @@ func archive(manifest, signature []byte, resources [][]byte, mtime uint64) []byt
 		put(resourceName(i), r)
 	}
 	return append(out, make([]byte, 2*tarBlock)...)
+}
+
+// archiveBytes is the length of an archive.
+func archiveBytes(manifestBytes int, resources [][]byte) int {
+	size := 2*tarBlock + padTo(manifestBytes) + padTo(signatureHexBytes) + 2*tarBlock
+	for _, r := range resources {
+		size += tarBlock + padTo(len(r))
+	}
+	return size
 }
 
 func padTo(n int) int { return (n + tarBlock - 1) / tarBlock * tarBlock }

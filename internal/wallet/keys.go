@@ -6,7 +6,6 @@ import (
 	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -100,7 +99,7 @@ func (s Seed) derive(length int, name string, parameters ...[]byte) []byte {
 
 // JournalID is the id of the wallet's index-th own journal.
 func (s Seed) JournalID(index uint32) protocol.JournalID {
-	return protocol.JournalID(s.derive(16, domainJournalID, binary.BigEndian.AppendUint32(nil, index)))
+	return protocol.JournalID(s.derive(16, domainJournalID, be32(index)))
 }
 
 // walletID names the wallet on its own device; it goes nowhere else.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 
 	"github.com/anamnesis-health/anamnesis/protocol"
 )
@@ -49,6 +50,26 @@ type Author struct {
 type Source struct {
 	Identifier string `json:"identifier"` // as the organisation is known by elsewhere, such as an NPI; may be empty
 	Name       string `json:"name"`
+}
+
+// NewSource makes a Source of what foreign systems write: white space of any kind becomes single spaces, what is not printable goes, and
+// what is too long is cut.
+func NewSource(identifier, name string) Source {
+	return Source{Identifier: tidy(identifier), Name: tidy(name)}
+}
+
+func tidy(s string) string {
+	s = strings.Join(strings.Fields(strings.ToValidUTF8(s, "")), " ")
+	s = strings.Map(func(r rune) rune {
+		if r == ' ' || unicode.IsPrint(r) {
+			return r
+		}
+		return -1
+	}, s)
+	if len(s) > TextBytesMax {
+		s = strings.ToValidUTF8(s[:TextBytesMax], "")
+	}
+	return s
 }
 
 // ResourceStatement is the manifest's line about one resource.

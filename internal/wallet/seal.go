@@ -19,7 +19,7 @@ type SealInput struct {
 	Custodians *threshold.PublicKey // the active collective key; nil seals to the patient alone (a sealed class)
 	Record     protocol.RecordID    // random; zero: Seal draws one
 	Class      string
-	Source     Source
+	Source     Source // see NewSource
 	Recorded   uint64 // UTC ms, before the year 2242
 	Author     protocol.Signer
 	Resources  [][]byte // each kept byte for byte; JSON by convention, not looked into
@@ -102,11 +102,8 @@ func (in *SealInput) manifest() (*Manifest, error) {
 	if err := m.check(); err != nil {
 		return nil, fmt.Errorf("wallet: sealing: %w", err)
 	}
-	total := 0
-	for _, r := range in.Resources {
-		if total += tarBlock + len(r); total > ContentBytesMax-ManifestBytesMax-16*tarBlock {
-			return nil, fmt.Errorf("%w: a record's resources have at most %d bytes", ErrLimit, ContentBytesMax-ManifestBytesMax)
-		}
+	if n := archiveBytes(ManifestBytesMax, in.Resources); n > ContentBytesMax {
+		return nil, fmt.Errorf("%w: a record of %d bytes before compression, at most %d", ErrLimit, n, ContentBytesMax)
 	}
 	_, _ = rand.Read(m.Salt[:])
 	for i, r := range in.Resources {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -329,6 +330,7 @@ func makeRecordVectors(t *testing.T) recordVectors {
 	rebuilt("a field twice", "manifest", replaced(`"version":1`, `"version":1,"version":1`))
 	rebuilt("capitals in hexadecimal", "manifest", replaced(`"salt":"`, `"salt":"A`))
 	rebuilt("a newer manifest", "too-new", replaced(`"version":1`, `"version":2`))
+	rebuilt("a resource's length is wrong", "resource", replaced(fmt.Sprintf(`"bytes":%d`, len(texts[0])), fmt.Sprintf(`"bytes":%d`, len(texts[0])+1)))
 	other := *s.Manifest
 	other.Record[0] ^= 1
 	rebuilt("another record's manifest", "committed", must(other.encode())(t))
