@@ -2,6 +2,7 @@ package translog
 
 import (
 	"errors"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -15,11 +16,12 @@ const (
 
 // memoryState is a state that can be told to fail, before or after it took hold.
 type memoryState struct {
-	saved     c2sp.Checkpoint
-	has       bool
-	saves     int
-	fail      error
-	failAfter error // "failed but persisted"
+	saved      c2sp.Checkpoint
+	has        bool
+	saves      int
+	rolledBack bool
+	fail       error
+	failAfter  error // "failed but persisted"
 }
 
 func (m *memoryState) Load() (c2sp.Checkpoint, bool, error) { return m.saved, m.has, nil }
@@ -27,6 +29,12 @@ func (m *memoryState) Load() (c2sp.Checkpoint, bool, error) { return m.saved, m.
 func (m *memoryState) Save(c c2sp.Checkpoint) error {
 	if m.fail != nil {
 		return m.fail
+	}
+	for range 20 {
+		runtime.Gosched() // let others in between check and save, if anything lets them
+	}
+	if c.Size < m.saved.Size {
+		m.rolledBack = true
 	}
 	m.saved, m.has = c, true
 	m.saves++
@@ -157,6 +165,9 @@ func TestCosignerRefuses(t *testing.T) {
 	grow(t, tree, s, 95)
 	if _, err := b.cos.CosignPeer(tree, forgedNote, trusted, now); !errors.As(err, new(c2sp.ErrForked)) {
 		t.Errorf("fork: %v", err)
+	}
+	if _, err := newSite(t, "new.example").cos.CosignPeer(tree, forgedNote, trusted, now); !errors.As(err, new(c2sp.ErrForked)) {
+		t.Errorf("fork, as the first that a cosigner sees: %v", err)
 	}
 	if got := b.cos.Last(); got.Size != 80 {
 		t.Errorf("a refusal moved the state to %d", got.Size)
@@ -307,8 +318,8 @@ func TestCosignerIsAtomic(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if w.cos.Last().Size != 400 || w.st.saved.Size != 400 {
-		t.Fatalf("ended at %d", w.cos.Last().Size)
+	if w.cos.Last().Size != 400 || w.st.saved.Size != 400 || w.st.rolledBack {
+		t.Fatalf("ended at %d, rolled back: %v", w.cos.Last().Size, w.st.rolledBack)
 	}
 }
 

@@ -316,6 +316,9 @@ func TestFailedStageLeavesTheTree(t *testing.T) {
 	grow(t, tree, s, 100)
 	size, root := tree.Head()
 	for after := range 4 {
+		if _, _, err := tree.Stage(leavesFrom(100, 101), s.batch()); err != nil { // dropped
+			t.Fatal(err)
+		}
 		if _, _, err := tree.Stage(leavesFrom(100, 900), &brokenWriter{after}); err == nil {
 			t.Fatal("no error from a full disk")
 		}
@@ -596,6 +599,32 @@ func (s *kv) bytes() (n int) {
 		n += len(k) + len(v)
 	}
 	return n
+}
+
+// A dropped stage that filled tiles of several levels has not touched what the
+// head's readers see.
+func TestDroppedStageAcrossTiles(t *testing.T) {
+	s := newKV()
+	tree := open(t, s, 0, c2sp.EmptyRoot())
+	grow(t, tree, s, 65_000)
+	root := tree.Root()
+	if _, _, err := tree.Stage(make([][32]byte, 2000), s.batch()); err != nil {
+		t.Fatal(err)
+	}
+	for _, index := range []uint64{0, 300, 64_900, 64_999} {
+		p, err := tree.Prove(index, 65_000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		leaf := leafAt(index)
+		if err := c2sp.CheckInclusion(c2sp.LeafHash(leaf[:]), index, 65_000, root, p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	grow(t, tree, s, 66_000)
+	if err := Check(s, prefix, 66_000, tree.Root()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Readers prove against whatever head they see while the log grows.

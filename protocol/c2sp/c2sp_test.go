@@ -214,6 +214,23 @@ func TestQuorumTimeIsTheThresholdthLatest(t *testing.T) {
 	}
 }
 
+func TestAssembleRefusesWhatIsNoSignature(t *testing.T) {
+	_, c := newLog(t, 3)
+	good, _ := newNode(t, 0).cos.Cosign(c, now)
+	for name, s := range map[string]Signature{
+		"name with lines": {Name: "x y\n\nz", Hash: good.Hash, Base64: good.Base64},
+		"not base64":      {Name: good.Name, Hash: good.Hash, Base64: "?"},
+		"text":            {Name: good.Name, Hash: good.Hash, Base64: good.Base64 + "\n\n— a " + good.Base64},
+	} {
+		if _, err := Assemble(c, s); err == nil {
+			t.Errorf("%s: assembled", name)
+		}
+	}
+	if _, err := Assemble(c); err == nil {
+		t.Error("without signatures")
+	}
+}
+
 func TestNestedGroups(t *testing.T) {
 	nodes, flat := network(t, 5, 3)
 	w := func(i int) string { return flat.Witnesses[i].Name }
@@ -421,6 +438,7 @@ func TestPolicyRefuses(t *testing.T) {
 		"cosigner key signs too":   mutate(w1, "witness node1.example "+logAsCosigner.String()+"\n"),
 		"unknown keyword":          good + "wombat\n",
 		"hash inside a line":       mutate("quorum nodes", "quorum nodes # really"),
+		"hash in a URL":            mutate("\nwitness", " https://a.example/#1\nwitness"),
 		"control character":        mutate("quorum nodes", "quorum nodes\r"),
 		"no newline at the end":    strings.TrimSuffix(good, "\n"),
 		"log key as witness":       mutate(w1, "witness node1.example "+policy.Logs[1].Key.String()+"\n"),
@@ -638,6 +656,17 @@ func TestAddCheckpointRoundTrip(t *testing.T) {
 	smuggled.Size++
 	if _, err := ParseSignatureLines(smuggled, []byte(Line(s)), nodes[1].cos.Verifier()); err != (ErrSignature{Name: s.Name, KeyID: s.Hash}) {
 		t.Errorf("cosignature of another checkpoint: %v", err)
+	}
+	// A true signature of a text that only begins like the checkpoint's.
+	k := key("log 1")
+	longer := c.Text() + "\nmore text\n"
+	v, err := NewVerifierKey("node1.example", KeyEd25519, k.Public().(ed25519.PublicKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := Line(signatureLine(v, ed25519.Sign(k, []byte(longer))))
+	if _, err := ParseSignatureLines(c, []byte("more text\n\n"+line), v); !errors.As(err, new(ErrMalformed)) {
+		t.Errorf("signature of a longer text: %v", err)
 	}
 	if _, err := ParseSignatureLines(c, []byte("more text\n\n"+Line(s)), nodes[1].cos.Verifier()); err == nil {
 		t.Error("text before the lines")

@@ -69,7 +69,9 @@ func ParseCheckpoint(text string) (Checkpoint, error) {
 
 // Assemble writes a signed checkpoint: the text, a blank line and the
 // signatures in the order given, with duplicates of a key reduced to the one
-// with the latest time (a note may carry a key once).
+// with the latest time (a note may carry a key once). It verifies none of them:
+// give it verified ones only, for one wrong signature of a known key makes
+// readers refuse the whole.
 func Assemble(c Checkpoint, sigs ...Signature) ([]byte, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
@@ -83,10 +85,13 @@ func Assemble(c Checkpoint, sigs ...Signature) ([]byte, error) {
 	for _, s := range latestOfEachKey(sigs) {
 		b.WriteString(Line(s))
 	}
-	if b.Len() > CheckpointBytesMax {
-		return nil, malformed("checkpoint", 0, "over %d bytes", CheckpointBytesMax)
+	signed := []byte(b.String())
+	if back, _, err := Unverified(signed); err != nil {
+		return nil, err
+	} else if back != c {
+		return nil, malformed("checkpoint", 0, "a signature line holds more than a signature")
 	}
-	return []byte(b.String()), nil
+	return signed, nil
 }
 
 // signaturesMax is the most that golang.org/x/mod/sumdb/note opens.

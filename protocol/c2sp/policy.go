@@ -242,8 +242,8 @@ func ageOf(t, now uint64) time.Duration {
 	return time.Duration(min(now-t, uint64(AnyAge/time.Millisecond)-1)) * time.Millisecond
 }
 
-// ForSigners is the policy with only those log lines whose keys have signed the
-// checkpoint. Some readers (filippo.io/torchwood up to v0.10) want a signature
+// ForSigners is the policy with only those log lines whose keys have a signature
+// (unverified here) on the checkpoint. Some readers (filippo.io/torchwood up to v0.10) want a signature
 // of every log line; they accept this one wherever p itself holds.
 func (p *Policy) ForSigners(signed []byte) (*Policy, error) {
 	_, sigs, err := Unverified(signed)

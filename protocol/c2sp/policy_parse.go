@@ -53,9 +53,6 @@ func (p *policyParser) parseLine(line string) error {
 	if strings.HasPrefix(trimmed, "#") {
 		return p.parseComment(line)
 	}
-	if strings.Contains(line, "#") {
-		return p.fail(`"#" inside a line, which some readers take for a comment`)
-	}
 	fields := strings.FieldsFunc(trimmed, func(r rune) bool { return r == ' ' || r == '\t' })
 	if len(fields) == 0 {
 		return nil
