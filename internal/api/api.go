@@ -248,6 +248,7 @@ type Share struct {
 	Sealed    []byte          `json:"sealed,omitempty"`
 	Reason    protocol.Reason `json:"reason,omitempty"`
 	Detail    string          `json:"detail,omitempty"`
+	Retry     bool            `json:"retry,omitempty"` // this custodian may be able to answer shortly
 }
 
 // JournalProof is all that proves a journal complete at one checkpoint: its entries with inclusion proofs, the envelopes that caused them,

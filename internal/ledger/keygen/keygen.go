@@ -176,8 +176,8 @@ func Reveal(c *exec.Context, custodian uint16, a *protocol.Reveal) protocol.Reas
 		panic(exec.Broken{Err: err})
 	}
 	deal := dealOf(c, cer, custodian)
-	if deal == nil {
-		return protocol.BadDeal
+	if count, _ := complaintsOf(c, cer, custodian); deal == nil || count > params.RevealsMax() {
+		return protocol.BadDeal // so many reveals would give the dealing away: the dealer is out
 	}
 	portion, err := threshold.VerifyReveal(params, deal, int(a.Receiver), a.Share)
 	if err != nil {
@@ -253,9 +253,13 @@ func (cer Ceremony) enter(c *exec.Context, p Phase) {
 func settled(c *exec.Context, cer Ceremony, late bool) (remaining, excluded []uint16, final bool) {
 	open := false
 	for _, d := range dealers(c, cer) {
-		if unanswered(c, cer, d) {
+		count, unanswered := complaintsOf(c, cer, d)
+		switch {
+		case count > int(cer.N)-threshold.Threshold(int(cer.N)):
+			excluded = append(excluded, d)
+		case unanswered:
 			excluded, open = append(excluded, d), true
-		} else {
+		default:
 			remaining = append(remaining, d)
 		}
 	}
@@ -271,12 +275,14 @@ func settled(c *exec.Context, cer Ceremony, late bool) (remaining, excluded []ui
 	return remaining, excluded, holders == int(cer.N) || late && holders >= threshold.Threshold(int(cer.N))
 }
 
-func unanswered(c *exec.Context, cer Ceremony, dealer uint16) (open bool) {
+// complaintsOf counts the complaints of a dealer, and tells whether one is unanswered.
+func complaintsOf(c *exec.Context, cer Ceremony, dealer uint16) (count int, unanswered bool) {
 	complaints.All(c, cer.key(complaints.Prefix, dealer), func(_ []byte, row ComplaintRow) bool {
-		open = open || len(row.Share) == 0
-		return !open
+		count++
+		unanswered = unanswered || len(row.Share) == 0
+		return true
 	})
-	return open
+	return count, unanswered
 }
 
 // holds tells whether a receiver has a share of each dealer: accepted, or revealed.

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -65,15 +66,15 @@ func OpenMap(s Store) (*Map, error) {
 	}
 	m := &Map{store: s, cache: cacheBytesMax}
 	at, err := readMeta(snapshot)
-	if err == nil {
-		var tree subtree
-		tree, m.dirty, err = recoverTree(snapshot, at)
-		m.install(&head{Snapshot: snapshot, meta: at, tree: tree.page})
-	}
 	if err != nil {
-		snapshot.Close()
-		return nil, err
+		return nil, errors.Join(err, snapshot.Close())
 	}
+	tree, d, err := recoverTree(snapshot, at)
+	if err != nil {
+		return nil, errors.Join(err, snapshot.Close())
+	}
+	m.dirty = d
+	m.install(&head{Snapshot: snapshot, meta: at, tree: tree.page})
 	return m, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -36,7 +37,7 @@ type pebbleStore struct {
 
 	mu        sync.RWMutex // guards closed, snapshots, and ops.Add against ops.Wait
 	closed    bool
-	snapshots map[*pebbleSnapshot]struct{}
+	snapshots []*pebbleSnapshot // open ones: few
 	ops       sync.WaitGroup
 }
 
@@ -65,10 +66,7 @@ func OpenPebble(dir string, o PebbleOptions) (Store, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("state: open %s: %w", dir, err), lock.Close())
 	}
-	return &pebbleStore{
-		db: db, lock: lock, dir: dir, reserve: orDefault(o.ReserveBytes, 128<<20),
-		snapshots: map[*pebbleSnapshot]struct{}{},
-	}, nil
+	return &pebbleStore{db: db, lock: lock, dir: dir, reserve: orDefault(o.ReserveBytes, 128<<20)}, nil
 }
 
 func pebbleOptions(o PebbleOptions, cache *pebble.Cache) *pebble.Options {
@@ -182,7 +180,7 @@ func (s *pebbleStore) Snapshot() (Snapshot, error) {
 		return nil, ErrClosed
 	}
 	p := &pebbleSnapshot{store: s, s: s.db.NewSnapshot()}
-	s.snapshots[p] = struct{}{}
+	s.snapshots = append(s.snapshots, p)
 	return p, nil
 }
 
@@ -197,7 +195,7 @@ func (s *pebbleStore) Close() error {
 	s.mu.Unlock()
 	s.ops.Wait()
 	var errs []error
-	for p := range s.snapshots {
+	for _, p := range s.snapshots {
 		errs = append(errs, p.s.Close())
 	}
 	s.snapshots = nil
@@ -220,10 +218,11 @@ func (p *pebbleSnapshot) Scan(lo, hi []byte, fn func(key, value []byte) (bool, e
 func (p *pebbleSnapshot) Close() error {
 	p.store.mu.Lock()
 	defer p.store.mu.Unlock()
-	if _, open := p.store.snapshots[p]; !open {
+	i := slices.Index(p.store.snapshots, p)
+	if i < 0 {
 		return nil
 	}
-	delete(p.store.snapshots, p)
+	p.store.snapshots = slices.Delete(p.store.snapshots, i, i+1)
 	return p.s.Close()
 }
 

@@ -1,0 +1,68 @@
+package node
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/anamnesis-health/anamnesis/internal/api"
+	"github.com/anamnesis-health/anamnesis/internal/custodian"
+	"github.com/anamnesis-health/anamnesis/internal/ledger/exec"
+	"github.com/anamnesis-health/anamnesis/internal/ledger/state"
+	"github.com/anamnesis-health/anamnesis/protocol"
+	"github.com/anamnesis-health/anamnesis/protocol/c2sp"
+)
+
+// book is what a node knows by itself, apart from the ledger: the releases of its custodian, the last checkpoint it cosigned, and the names
+// of its practitioners. Rows: 'r' ‖ time ‖ access → release, 'c' → checkpoint text, 'p' ‖ practitioner → name (JSON).
+type book struct{ store state.Store }
+
+func (b book) set(key, value []byte) error {
+	batch := b.store.NewBatch()
+	defer func() { _ = batch.Close() }()
+	if err := batch.Set(key, value); err != nil {
+		return err
+	}
+	return batch.Commit(true)
+}
+
+// record is custodian.Config.Record.
+func (b book) record(r custodian.Released) error {
+	raw, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	key := append(append([]byte{'r'}, exec.Uint64(r.Time)...), r.Access[:]...)
+	return b.set(key, raw)
+}
+
+// Load implements translog.CosignState.
+func (b book) Load() (c2sp.Checkpoint, bool, error) {
+	raw, ok, err := b.store.Get([]byte{'c'})
+	if err != nil || !ok {
+		return c2sp.Checkpoint{}, false, err
+	}
+	c, err := c2sp.ParseCheckpoint(string(raw))
+	return c, err == nil, err
+}
+
+// Save implements translog.CosignState.
+func (b book) Save(c c2sp.Checkpoint) error { return b.set([]byte{'c'}, []byte(c.Text())) }
+
+func (b book) name(id protocol.PractitionerID) (out api.PractitionerName, ok bool, err error) {
+	raw, ok, err := b.store.Get(append([]byte{'p'}, id[:]...))
+	if err != nil || !ok {
+		return out, false, err
+	}
+	if err := json.Unmarshal(raw, &out); err != nil {
+		return out, false, fmt.Errorf("practitioner %s: %w", id, err)
+	}
+	return out, true, nil
+}
+
+func (b book) setName(id protocol.PractitionerID, n api.PractitionerName) error {
+	raw, err := json.Marshal(n)
+	if err != nil {
+		return err
+	}
+	return b.set(append([]byte{'p'}, id[:]...), raw)
+}

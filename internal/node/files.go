@@ -1,0 +1,75 @@
+package node
+
+import (
+	"context"
+	"path/filepath"
+	"strconv"
+
+	"github.com/anamnesis-health/anamnesis/internal/vault"
+	"github.com/anamnesis-health/anamnesis/internal/wallet"
+	"github.com/anamnesis-health/anamnesis/protocol"
+)
+
+func (n *Node) openVault() (err error) {
+	n.vault, err = vault.Open(n.ctx, filepath.Join(n.cfg.Dir, "vault"), vault.Options{Admit: admitFile})
+	if err != nil {
+		return err
+	}
+	n.replicator = vault.NewReplicator(n.vault, index{n}, cluster{n}, vault.ReplicatorOptions{Log: n.log})
+	return nil
+}
+
+// admitFile lets only age files with one of our capsules into the vault.
+func admitFile(_ context.Context, header []byte, _ int64) error {
+	_, err := wallet.CapsuleOf(header)
+	return err
+}
+
+// index tells the vault what should exist: the files of the ledger's record entries, in the log's order. It implements vault.Index.
+type index struct{ n *Node }
+
+func (x index) Files(ctx context.Context, cursor string, limit int) (page []vault.File, next string, err error) {
+	at, _ := strconv.ParseUint(cursor, 10, 64)
+	view, err := x.n.ledger.View()
+	if err != nil {
+		return nil, cursor, err
+	}
+	defer view.Close()
+	for len(page) < limit && at < view.Head.Size && ctx.Err() == nil {
+		s, err := view.Entry(at)
+		if err != nil {
+			return nil, cursor, err
+		}
+		at++
+		if s.Entry.Type != protocol.TypeAddRecord {
+			continue
+		}
+		var a protocol.AddRecord
+		if err := protocol.Decode(s.Entry.Action, &a); err != nil {
+			return nil, cursor, err
+		}
+		page = append(page, vault.File{Hash: a.Ciphertext, Size: int64(a.Size)})
+	}
+	return page, strconv.FormatUint(at, 10), ctx.Err()
+}
+
+// cluster is who keeps files: the members that run nodes. It implements vault.Cluster.
+type cluster struct{ n *Node }
+
+func (c cluster) Self() protocol.MemberID { return c.n.member }
+
+func (c cluster) Members() (out []protocol.MemberID) {
+	for _, m := range c.n.cfg.Genesis.Members {
+		if m.HasNode() {
+			out = append(out, m.ID())
+		}
+	}
+	return out
+}
+
+func (c cluster) Peer(id protocol.MemberID) vault.Peer {
+	if p := c.n.peers[id]; p != nil {
+		return p
+	}
+	return nil
+}

@@ -1,0 +1,381 @@
+// Package node is the composition root: it puts a member's node together (ledger, engine, custodian, vault, witness, gateway) and starts
+// and stops it. Every wire between the packages is here, and nothing else is.
+//
+// A node's folder:
+//
+//	keys.age    its private keys, under a passphrase      engine/   blocks and votes
+//	ledger/     state, log and entries                    vault/    encrypted files
+//	secrets/    shares of the collective key, encrypted   book/     what this node alone knows: releases, names
+package node
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io"
+	stdlog "log"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/anamnesis-health/anamnesis/internal/consensus"
+	"github.com/anamnesis-health/anamnesis/internal/custodian"
+	"github.com/anamnesis-health/anamnesis/internal/gateway"
+	"github.com/anamnesis-health/anamnesis/internal/ledger"
+	"github.com/anamnesis-health/anamnesis/internal/ledger/state"
+	"github.com/anamnesis-health/anamnesis/internal/threshold"
+	"github.com/anamnesis-health/anamnesis/internal/translog"
+	"github.com/anamnesis-health/anamnesis/internal/vault"
+	"github.com/anamnesis-health/anamnesis/protocol"
+	"github.com/anamnesis-health/anamnesis/protocol/c2sp"
+)
+
+// Addresses of a member's node, host:port each.
+type Addresses struct {
+	Engine  string `json:"engine"`  // votes and blocks
+	Peer    string `json:"peer"`    // HTTPS between nodes
+	Gateway string `json:"gateway"` // HTTP for people and programs
+}
+
+// Config of a node.
+type Config struct {
+	Dir       string
+	Keys      *Keys
+	Genesis   protocol.Genesis
+	Self      Addresses                       // where to listen
+	Addresses map[protocol.MemberID]Addresses // where the others are; may hold this node too
+	Log       *slog.Logger                    // nil: silent
+	Clock     func() time.Time                // nil: time.Now
+	Gather    bool                            // join single envelopes into parcels
+}
+
+// Node is a running node.
+type Node struct {
+	cfg    Config
+	keys   *Keys
+	log    *slog.Logger
+	member protocol.MemberID
+	index  uint16 // among the custodians
+
+	store, local state.Store
+	ledger       *ledger.Ledger
+	app          *app
+	engine       *consensus.Node
+	book         book
+	witness      *witness
+	custodian    *custodian.Custodian
+	ceremony     *custodian.Ceremony
+	vault        *vault.Vault
+	replicator   *vault.Replicator
+	peers        map[protocol.MemberID]*peer
+	policy       []byte
+	gather       *gatherer
+
+	ctx     context.Context
+	cancel  context.CancelFunc
+	tasks   sync.WaitGroup
+	servers []*http.Server
+}
+
+// ErrNotMember says that the keys are not those of a member with a node.
+var ErrNotMember = errors.New("these keys are not a founding member's")
+
+var discardLog = stdlog.New(io.Discard, "", 0)
+
+// policyYears is how long the trust root of a network's first policy counts.
+const policyYears = 10
+
+// Start opens the folder, joins the network and serves. The node must be stopped.
+func Start(cfg Config) (*Node, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
+	}
+	n := &Node{cfg: cfg, keys: cfg.Keys, log: cfg.Log, peers: map[protocol.MemberID]*peer{}}
+	n.ctx, n.cancel = context.WithCancel(context.Background())
+	if err := n.start(); err != nil {
+		return nil, errors.Join(err, n.Stop())
+	}
+	return n, nil
+}
+
+func (n *Node) now() uint64 { return uint64(n.cfg.Clock().UnixMilli()) }
+
+func (n *Node) start() error {
+	if err := n.whoAmI(); err != nil {
+		return err
+	}
+	for _, step := range []func() error{n.openLedger, n.openWitness, n.openCustodian, n.openVault, n.startEngine, n.serve} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	n.background()
+	return nil
+}
+
+func (n *Node) whoAmI() error {
+	index := uint16(0)
+	for _, m := range n.cfg.Genesis.Members {
+		if !m.HasNode() {
+			continue
+		}
+		index++
+		if m.Node.Validator == Public(n.keys.Validator) {
+			n.member, n.index = m.ID(), index
+			return nil
+		}
+	}
+	return ErrNotMember
+}
+
+func (n *Node) openLedger() (err error) {
+	if n.store, err = state.OpenPebble(filepath.Join(n.cfg.Dir, "ledger"), state.PebbleOptions{}); err != nil {
+		return err
+	}
+	if n.local, err = state.OpenPebble(filepath.Join(n.cfg.Dir, "book"), state.PebbleOptions{}); err != nil {
+		return err
+	}
+	n.book = book{n.local}
+	if n.ledger, err = ledger.Open(n.store); err != nil {
+		return err
+	}
+	if g, begun := n.ledger.Genesis(); begun && string(protocol.Encode(g)) != string(protocol.Encode(n.cfg.Genesis)) {
+		return fmt.Errorf("%w: it holds %q", ledger.ErrOtherNetwork, g.Chain)
+	}
+	n.app = newApp(n.ledger)
+	n.gather = newGatherer(n)
+	return nil
+}
+
+// Origin is the name of a network's log in checkpoints (C2SP tlog-checkpoint).
+func Origin(chain string) string { return "anamnesis/" + chain }
+
+// CosignerName is the name of a node's cosigner key.
+func CosignerName(chain string, custodian int) string {
+	return fmt.Sprintf("%s/node-%d", Origin(chain), custodian)
+}
+
+// Policy is the trust root of a network: all founding nodes, and a quorum of more than two thirds of them.
+func Policy(g protocol.Genesis) (*c2sp.Policy, error) {
+	var nodes []c2sp.NetworkNode
+	for _, m := range g.Members {
+		if !m.HasNode() {
+			continue
+		}
+		log, err := c2sp.NewVerifierKey(Origin(g.Chain), c2sp.KeyEd25519, ed25519.PublicKey(m.Node.Log[:]))
+		if err != nil {
+			return nil, err
+		}
+		cosigner, err := c2sp.NewVerifierKey(CosignerName(g.Chain, len(nodes)+1), c2sp.KeyCosignatureV1, ed25519.PublicKey(m.Node.Cosigner[:]))
+		if err != nil {
+			return nil, err
+		}
+		nodes = append(nodes, c2sp.NetworkNode{Log: log, Cosigner: cosigner})
+	}
+	end := time.UnixMilli(int64(g.Time)).AddDate(policyYears, 0, 0).UnixMilli() / 1000 * 1000
+	return c2sp.NetworkPolicy(nodes, threshold.Threshold(len(nodes)), uint64(end))
+}
+
+func (n *Node) openWitness() error {
+	policy, err := Policy(n.cfg.Genesis)
+	if err != nil {
+		return err
+	}
+	if n.policy, err = policy.Text(); err != nil {
+		return err
+	}
+	chain := n.cfg.Genesis.Chain
+	key, err := c2sp.NewCosignKey(CosignerName(chain, int(n.index)), n.keys.Cosigner)
+	if err != nil {
+		return err
+	}
+	cosigner, err := translog.NewCosigner(Origin(chain), key, n.book)
+	if err != nil {
+		return err
+	}
+	log, err := c2sp.NewLogKey(Origin(chain), n.keys.Log)
+	if err != nil {
+		return err
+	}
+	for _, m := range n.cfg.Genesis.Members {
+		id := m.ID()
+		at, known := n.cfg.Addresses[id]
+		if !m.HasNode() || id == n.member || !known {
+			continue
+		}
+		if n.peers[id], err = n.newPeer(id, m.Node.Peer, at.Peer); err != nil {
+			return err
+		}
+	}
+	n.witness = &witness{ledger: n.ledger, cosigner: cosigner, log: log, policy: policy, now: n.now, changed: &n.app.changed, out: n.log,
+		peers: n.peerList}
+	return nil
+}
+
+// peerList is the other nodes, in the members' order.
+func (n *Node) peerList() (out []*peer) {
+	for _, m := range n.cfg.Genesis.Members {
+		if p := n.peers[m.ID()]; p != nil {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func (n *Node) openCustodian() error {
+	s, err := openSecrets(filepath.Join(n.cfg.Dir, "secrets"), n.keys.Storage)
+	if err != nil {
+		return err
+	}
+	n.custodian = custodian.New(custodian.Config{Ledger: n.ledger, Member: n.member, Fresh: n.witness.Fresh, Clock: n.now,
+		Sign: func(m []byte) []byte { return ed25519.Sign(n.keys.Peer, m) }, Secrets: s, Record: n.book.record})
+	n.ceremony = &custodian.Ceremony{Custodian: n.custodian, Submit: n.Act, Log: n.log,
+		Fetch: func(ctx context.Context, dealer protocol.MemberID, generation, epoch uint32) ([]byte, error) {
+			if dealer == n.member {
+				c, ok, err := n.ceremony.Ciphertext(generation, epoch, n.index)
+				if err == nil && !ok {
+					err = errors.New("own dealing is not there")
+				}
+				return c, err
+			}
+			p := n.peers[dealer]
+			if p == nil {
+				return nil, errors.New("the dealer's address is not known")
+			}
+			return p.ciphertext(ctx, generation, epoch)
+		}}
+	return nil
+}
+
+func (n *Node) startEngine() (err error) {
+	g := n.cfg.Genesis
+	doc := consensus.Genesis{ChainID: g.Chain, Time: time.UnixMilli(int64(g.Time)).UTC(), App: protocol.Encode(g)}
+	var peers []consensus.Peer
+	for _, m := range g.Members {
+		if !m.HasNode() {
+			continue
+		}
+		doc.Validators = append(doc.Validators, consensus.Validator{Name: m.Name, Key: ed25519.PublicKey(m.Node.Validator[:]), Power: 1})
+		if at, ok := n.cfg.Addresses[m.ID()]; ok && m.ID() != n.member {
+			peers = append(peers, consensus.Peer{Key: ed25519.PublicKey(m.Node.Peer[:]), Address: at.Engine})
+		}
+	}
+	n.engine, err = consensus.Start(consensus.Config{Dir: filepath.Join(n.cfg.Dir, "engine"), ValidatorKey: n.keys.Validator, NodeKey: n.keys.Peer,
+		Listen: n.cfg.Self.Engine, Peers: peers, Genesis: doc, Logger: n.log, Clock: n.cfg.Clock}, n.app)
+	return err
+}
+
+func (n *Node) serve() error {
+	server, err := n.peerServer()
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", n.cfg.Self.Peer)
+	if err != nil {
+		return err
+	}
+	n.goServe(server, func() error { return server.ServeTLS(l, "", "") })
+	face := &http.Server{Handler: gateway.New(n.backend()), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 5 * time.Minute,
+		MaxHeaderBytes: 32 << 10, ErrorLog: discardLog}
+	if l, err = net.Listen("tcp", n.cfg.Self.Gateway); err != nil {
+		return err
+	}
+	n.goServe(face, func() error { return face.Serve(l) })
+	return nil
+}
+
+func (n *Node) goServe(s *http.Server, run func() error) {
+	n.servers = append(n.servers, s)
+	n.tasks.Go(func() {
+		if err := run(); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			n.log.Error("a server stopped", "error", err)
+		}
+	})
+}
+
+// background runs what works by itself: the ceremony, the vault's upkeep, the gatherer.
+func (n *Node) background() {
+	changed, done := n.app.changed.subscribe()
+	ticks := make(chan struct{}, 1)
+	n.tasks.Go(func() {
+		defer done()
+		n.ceremony.Run(n.ctx, changed, ticks)
+	})
+	n.tasks.Go(func() {
+		t := time.NewTicker(500 * time.Millisecond)
+		defer t.Stop()
+		for {
+			select {
+			case <-n.ctx.Done():
+				return
+			case <-t.C:
+				select {
+				case ticks <- struct{}{}:
+				default:
+				}
+			}
+		}
+	})
+	n.tasks.Go(func() { n.gather.run(n.ctx) })
+	n.tasks.Go(func() {
+		if err := n.replicator.Run(n.ctx); err != nil && n.ctx.Err() == nil {
+			n.log.Error("the vault's upkeep stopped", "error", err)
+		}
+	})
+}
+
+// Stop ends the node: what was acknowledged is safe. It may be called twice.
+func (n *Node) Stop() error {
+	n.cancel()
+	stop, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	for _, s := range n.servers {
+		if s.Shutdown(stop) != nil {
+			_ = s.Close()
+		}
+	}
+	n.servers = nil
+	if n.engine != nil {
+		n.engine.Stop()
+		n.engine = nil
+	}
+	if n.replicator != nil {
+		n.replicator.Close()
+		n.replicator = nil
+	}
+	n.tasks.Wait()
+	var errs []error
+	if n.vault != nil {
+		errs = append(errs, n.vault.Close())
+		n.vault = nil
+	}
+	for _, s := range []*state.Store{&n.store, &n.local} {
+		if *s != nil {
+			errs = append(errs, (*s).Close())
+			*s = nil
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Failed is closed when the node must stop because an invariant broke; Err says why.
+func (n *Node) Failed() <-chan struct{} { return n.engine.Failed() }
+
+// Err is the reason behind Failed.
+func (n *Node) Err() error { return n.engine.Err() }
+
+// Member is whose node this is.
+func (n *Node) Member() protocol.MemberID { return n.member }
+
+// Ledger is the node's own copy, for queries.
+func (n *Node) Ledger() *ledger.Ledger { return n.ledger }
+
+// Custodian is the node in its role of holding one share.
+func (n *Node) Custodian() *custodian.Custodian { return n.custodian }

@@ -1,0 +1,81 @@
+package node
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/anamnesis-health/anamnesis/internal/wallet"
+	"golang.org/x/crypto/chacha20poly1305"
+)
+
+// secrets keeps the custodian's shares and ceremony secrets: a file each, XChaCha20-Poly1305 under the node's storage key, the name as
+// additional data. A file of its own each, so that erasing one removes it from the disk's files at once. It implements custodian.Secrets.
+type secrets struct {
+	dir string
+	key [32]byte
+}
+
+var errSecretDamaged = errors.New("a secret's file is damaged, or of another node")
+
+func openSecrets(dir string, key [32]byte) (*secrets, error) {
+	return &secrets{dir: dir, key: key}, os.MkdirAll(dir, 0o700)
+}
+
+func (s *secrets) path(name string) string { return filepath.Join(s.dir, name) }
+
+func (s *secrets) Get(name string) ([]byte, bool, error) {
+	raw, err := os.ReadFile(s.path(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	aead, err := chacha20poly1305.NewX(s.key[:])
+	if err != nil {
+		return nil, false, err
+	}
+	if len(raw) < aead.NonceSize() {
+		return nil, false, fmt.Errorf("%w: %s", errSecretDamaged, name)
+	}
+	plain, err := aead.Open(nil, raw[:aead.NonceSize()], raw[aead.NonceSize():], []byte(name))
+	if err != nil {
+		return nil, false, fmt.Errorf("%w: %s", errSecretDamaged, name)
+	}
+	return plain, true, nil
+}
+
+func (s *secrets) Put(name string, value []byte) error {
+	aead, err := chacha20poly1305.NewX(s.key[:])
+	if err != nil {
+		return err
+	}
+	nonce := make([]byte, aead.NonceSize())
+	if _, err := rand.Read(nonce); err != nil {
+		return err
+	}
+	data := aead.Seal(nonce, nonce, value, []byte(name))
+	old, err := os.ReadFile(s.path(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return wallet.CreateFile(s.path(name), data)
+	}
+	if err != nil {
+		return err
+	}
+	return wallet.ReplaceFile(s.path(name), old, data)
+}
+
+func (s *secrets) Delete(name string) error {
+	if err := os.Remove(s.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	d, err := os.Open(s.dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,149 @@
+package node
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/anamnesis-health/anamnesis/internal/consensus"
+	"github.com/anamnesis-health/anamnesis/protocol"
+)
+
+// gatherFor is how long a lone envelope waits for company while other parcels are under way.
+const gatherFor = 2 * time.Millisecond
+
+// waiting is an envelope on its way into a parcel.
+type waiting struct {
+	verified *protocol.Verified
+	done     chan submitted
+}
+
+type submitted struct {
+	result protocol.Result
+	err    error
+}
+
+// gatherer joins envelopes that come one by one into parcels: up to 64, or what came within gatherFor. With nothing under way an envelope
+// goes at once.
+type gatherer struct {
+	n      *Node
+	in     chan waiting
+	flight chan struct{} // as many as parcels are under way
+}
+
+func newGatherer(n *Node) *gatherer {
+	return &gatherer{n: n, in: make(chan waiting, 4*protocol.ParcelEnvelopesMax), flight: make(chan struct{}, 256)}
+}
+
+func (g *gatherer) run(ctx context.Context) {
+	for {
+		var batch []waiting
+		select {
+		case <-ctx.Done():
+			return
+		case w := <-g.in:
+			batch = append(batch, w)
+		}
+		batch = g.gather(ctx, batch)
+		g.flight <- struct{}{}
+		go func() {
+			defer func() { <-g.flight }()
+			g.send(ctx, batch)
+		}()
+	}
+}
+
+func (g *gatherer) gather(ctx context.Context, batch []waiting) []waiting {
+	size := len(batch[0].verified.Envelope)
+	var timer <-chan time.Time
+	if len(g.flight) > 0 {
+		timer = time.After(gatherFor)
+	}
+	for len(batch) < protocol.ParcelEnvelopesMax && size < protocol.ParcelBytesMax-2*protocol.EnvelopeBytesMax {
+		var w waiting
+		if timer == nil {
+			select {
+			case w = <-g.in:
+			default:
+				return batch
+			}
+		} else {
+			select {
+			case w = <-g.in:
+			case <-timer:
+				return batch
+			case <-ctx.Done():
+				return batch
+			}
+		}
+		batch, size = append(batch, w), size+len(w.verified.Envelope)
+	}
+	return batch
+}
+
+func (g *gatherer) send(ctx context.Context, batch []waiting) {
+	envelopes := make([][]byte, len(batch))
+	for i, w := range batch {
+		envelopes[i] = w.verified.Envelope
+		g.n.app.own.put(w.verified)
+	}
+	results, err := g.n.SubmitParcel(ctx, protocol.EncodeParcel(envelopes))
+	for i, w := range batch {
+		s := submitted{err: err}
+		if err == nil {
+			s.result = results[i]
+		}
+		w.done <- s
+	}
+}
+
+// ErrUnverified wraps what is wrong with an envelope that was submitted.
+var ErrUnverified = errors.New("the envelope does not verify")
+
+// SubmitEnvelope verifies an envelope and executes it, in a parcel with others. The result says whether the ledger accepted it.
+func (n *Node) SubmitEnvelope(ctx context.Context, envelope []byte) (protocol.Result, error) {
+	verified, errs := n.app.verifier.Verify([][]byte{envelope})
+	if errs[0] != nil {
+		return protocol.Result{}, fmt.Errorf("%w: %w", ErrUnverified, errs[0])
+	}
+	w := waiting{verified: verified[0], done: make(chan submitted, 1)}
+	select {
+	case n.gather.in <- w:
+	case <-ctx.Done():
+		return protocol.Result{}, ctx.Err()
+	case <-n.ctx.Done():
+		return protocol.Result{}, consensus.ErrStopped
+	}
+	select {
+	case s := <-w.done:
+		return s.result, s.err
+	case <-ctx.Done():
+		return protocol.Result{}, ctx.Err()
+	case <-n.ctx.Done():
+		return protocol.Result{}, consensus.ErrStopped
+	}
+}
+
+// SubmitParcel executes a parcel as one transaction and waits for its block. Errors are consensus's.
+func (n *Node) SubmitParcel(ctx context.Context, raw []byte) ([]protocol.Result, error) {
+	out, err := n.engine.Submit(ctx, raw)
+	if err != nil {
+		return nil, err
+	}
+	var results []protocol.Result
+	return results, protocol.Decode(out.Result, &results)
+}
+
+// Act signs actions with the member's key and executes them as one envelope.
+func (n *Node) Act(ctx context.Context, actions ...protocol.Action) (protocol.Result, error) {
+	b := protocol.Body{Version: protocol.Version, Chain: n.ledger.Chain(), NotAfter: n.now() + 60_000,
+		Signer: protocol.MemberSigner(n.member, Public(n.keys.Member)), Actions: protocol.Pack(actions...)}
+	if _, err := rand.Read(b.Nonce[:]); err != nil {
+		return protocol.Result{}, err
+	}
+	envelope, _ := protocol.Sign(b, func(m []byte) []byte { return ed25519.Sign(n.keys.Member, m) })
+	return n.SubmitEnvelope(ctx, envelope)
+}
