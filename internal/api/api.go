@@ -251,18 +251,39 @@ type Share struct {
 	Retry     bool            `json:"retry,omitempty"` // this custodian may be able to answer shortly
 }
 
-// JournalProof is all that proves a journal complete at one checkpoint: its entries with inclusion proofs, the envelopes that caused them,
-// the seal at the checkpoint's end, and the journal's head in the state map under that seal.
+// JournalProof is all that proves a journal complete at one checkpoint: the seal at the checkpoint's end, under whose map root lie the heads
+// of the journal and of the constitution and the rows of everybody who appears; the entries of both journals with inclusion proofs; and
+// the envelopes that caused them, each once, in the order of the entries.
 type JournalProof struct {
-	Checkpoint string         `json:"checkpoint"`
-	Policy     string         `json:"policy"`
-	Seal       Entry          `json:"seal"`       // at size-1, with its inclusion proof
-	Head       []byte         `json:"head"`       // canonical CBOR of protocol.Head
-	HeadProof  []byte         `json:"head_proof"` // smt.Proof
-	Entries    []Entry        `json:"entries"`
-	Envelopes  [][]byte       `json:"envelopes"`
-	Names      []Practitioner `json:"names"` // of those who appear
-	Members    []Member       `json:"members"`
+	Checkpoint    string               `json:"checkpoint"` // signed note
+	Policy        string               `json:"policy"`
+	Seal          Entry                `json:"seal"` // the entry at size-1, with its inclusion proof
+	Journal       ProvenJournal        `json:"journal"`
+	Constitution  ProvenJournal        `json:"constitution"`
+	Envelopes     [][]byte             `json:"envelopes"`
+	Members       []ProvenRow          `json:"members"`       // registry.MemberRow, of every member, by id
+	Practitioners []ProvenPractitioner `json:"practitioners"` // of those who sign in the journal, by id
+}
+
+// ProvenJournal is a journal with its head in the state map.
+type ProvenJournal struct {
+	ID        protocol.JournalID `json:"id"`
+	Head      []byte             `json:"head"`       // canonical CBOR of protocol.Head
+	HeadProof []byte             `json:"head_proof"` // smt.Proof of journal.HeadKey(id)
+	Entries   []Entry            `json:"entries"`    // all of them, in order, each with its inclusion proof; Who is left out
+}
+
+// ProvenRow is a row of the state map with its proof.
+type ProvenRow struct {
+	ID    []byte `json:"id"`
+	Row   []byte `json:"row"`   // canonical CBOR
+	Proof []byte `json:"proof"` // smt.Proof
+}
+
+// ProvenPractitioner is a practitioner's registry row with its proof, and the name that opens its commitment, if the member tells.
+type ProvenPractitioner struct {
+	ProvenRow
+	Name *PractitionerName `json:"name,omitempty"`
 }
 
 // Hashes is a list of Merkle tree nodes.
