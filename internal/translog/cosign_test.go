@@ -151,7 +151,9 @@ func TestCosignerRefuses(t *testing.T) {
 	fs := newKV()
 	fork := open(t, fs, 0, c2sp.EmptyRoot())
 	batch := fs.batch()
-	fork.Stage(make([][32]byte, 90), batch)
+	if _, _, err := fork.Stage(make([][32]byte, 90), batch); err != nil {
+		t.Fatal(err)
+	}
 	batch.commit()
 	fork.Advance()
 	if _, err := a.cos.SignHead(fork, a.log, now); !errors.As(err, new(c2sp.ErrForked)) {

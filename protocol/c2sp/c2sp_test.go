@@ -3,17 +3,13 @@ package c2sp
 import (
 	"crypto/ed25519"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"filippo.io/torchwood"
-	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 	"pgregory.net/rapid"
 )
@@ -185,35 +181,6 @@ func TestCheckSaysWhatFails(t *testing.T) {
 	}
 }
 
-// One fresh cosigner cannot make up for stale ones: the quorum's time is the
-// third latest, and a second signature of one key counts once.
-func TestQuorumTimeIsTheThresholdthLatest(t *testing.T) {
-	nodes, policy := network(t, 4, 3)
-	_, c := newLog(t, 3)
-	var sigs []Signature
-	l, _ := nodes[2].log.Sign(c)
-	sigs = append(sigs, l)
-	for i, age := range []uint64{1000, 100_000, 50_000, 200_000} {
-		s, _ := nodes[i].cos.Cosign(c, now-age)
-		sigs = append(sigs, s)
-	}
-	again, _ := nodes[0].cos.Cosign(c, now)
-	signed, err := Assemble(c, append(sigs, again)...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, status, err := policy.Check(signed, now, time.Minute)
-	if want := (ErrStale{Age: 100 * time.Second, Max: time.Minute}); err != want {
-		t.Fatalf("got %v, want %v", err, want)
-	}
-	if status.QuorumTime != now-100_000 || status.Have != 4 || status.Need != 3 || status.Cosigners[0].Time != now {
-		t.Fatalf("status %+v", status)
-	}
-	if len(status.LogKeys) != 1 || status.LogKeys[0] != nodes[2].log.Verifier() {
-		t.Fatalf("log keys %v", status.LogKeys)
-	}
-}
-
 func TestAssembleRefusesWhatIsNoSignature(t *testing.T) {
 	_, c := newLog(t, 3)
 	good, _ := newNode(t, 0).cos.Cosign(c, now)
@@ -228,33 +195,6 @@ func TestAssembleRefusesWhatIsNoSignature(t *testing.T) {
 	}
 	if _, err := Assemble(c); err == nil {
 		t.Error("without signatures")
-	}
-}
-
-func TestNestedGroups(t *testing.T) {
-	nodes, flat := network(t, 5, 3)
-	w := func(i int) string { return flat.Witnesses[i].Name }
-	text, _ := flat.Text()
-	nested := strings.NewReplacer(
-		"group nodes 3 "+strings.Join([]string{w(0), w(1), w(2), w(3), w(4)}, " "),
-		fmt.Sprintf("group X all %s %s\n\tgroup Y any %s %s\ngroup both all X Y %s", w(0), w(1), w(2), w(3), w(4)),
-		"quorum nodes", " quorum\tboth ").Replace(string(text))
-	policy, err := ParsePolicy([]byte(nested))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, c := newLog(t, 3)
-	for mask := range 32 {
-		var who []node
-		for i, n := range nodes {
-			if mask>>i&1 == 1 {
-				who = append(who, n)
-			}
-		}
-		_, _, err := policy.Check(sign(t, c, now, nodes[:1], who...), now, 0)
-		if want := mask&3 == 3 && mask&12 != 0 && mask&16 != 0; (err == nil) != want {
-			t.Errorf("cosigners %05b: %v", mask, err)
-		}
 	}
 }
 
@@ -331,159 +271,6 @@ func TestReceiptOfAMillionFits(t *testing.T) {
 	t.Logf("%d bytes", len(text))
 }
 
-// Another implementation reads what we write: torchwood verifies our receipts
-// against our policy file, and ours verifies what torchwood writes.
-func TestTorchwoodReadsUs(t *testing.T) {
-	nodes, policy := network(t, 4, 3)
-	l, c := newLog(t, 700)
-	signed := sign(t, c, now, nodes[1:2], nodes[:3]...)
-	p := receipt(t, l, c, 42, signed)
-	text, _ := p.Text()
-
-	one, err := policy.ForSigners(signed)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file, err := one.Text()
-	if err != nil {
-		t.Fatal(err)
-	}
-	theirs, err := torchwood.ParsePolicy(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := torchwood.VerifyProof(theirs, tlog.RecordHash(leafAt(42)), text); err != nil {
-		t.Fatalf("torchwood: %v", err)
-	}
-	if err := torchwood.VerifyProof(theirs, tlog.RecordHash(leafAt(43)), text); err == nil {
-		t.Fatal("torchwood accepts another leaf")
-	}
-	if got := torchwood.FormatProof(42, tlog.RecordProof(p.Hashes), signed); string(got) != string(text) {
-		t.Fatalf("torchwood writes\n%s\nwe write\n%s", got, text)
-	}
-	tooFew, _ := receipt(t, l, c, 42, sign(t, c, now, nodes[1:2], nodes[:2]...)).Text()
-	if err := torchwood.VerifyProof(theirs, tlog.RecordHash(leafAt(42)), tooFew); err == nil {
-		t.Fatal("torchwood accepts two cosigners of three")
-	}
-	// The whole policy serves torchwood where every node's log key signed.
-	all, _ := policy.Text()
-	if theirs, err = torchwood.ParsePolicy(all); err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := torchwood.VerifyCheckpoint(sign(t, c, now, nodes, nodes...), theirs); err != nil {
-		t.Fatalf("torchwood with all log keys: %v", err)
-	}
-}
-
-func TestWeReadTorchwood(t *testing.T) {
-	_, c := newLog(t, 9)
-	theirs, err := torchwood.NewCosignatureSigner("node0.example", key("cosigner 0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ours := newNode(t, 0)
-	if got, want := ours.cos.Verifier().String(), theirs.Verifier().String(); got != want {
-		t.Fatalf("vkey %s, torchwood has %s", got, want)
-	}
-	signed, err := note.Sign(&note.Note{Text: c.Text()}, theirs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, sigs, err := Open(signed, ours.cos.Verifier())
-	if err != nil || got != c || len(sigs) != 1 {
-		t.Fatalf("%v %v %v", got, sigs, err)
-	}
-	theirTime, _ := torchwood.CosignatureTimestamp(sigs[0])
-	if ms, err := CosignatureTime(sigs[0]); err != nil || ms != uint64(theirTime)*1000 {
-		t.Fatalf("time %d %v", ms, err)
-	}
-}
-
-func TestPolicyRefuses(t *testing.T) {
-	_, policy := network(t, 2, 2)
-	raw, _ := policy.Text()
-	good := string(raw)
-	lines := strings.SplitAfter(good, "\n")
-	w0, w1 := lines[3], lines[4]
-	renamed, _ := NewVerifierKey("node1.example", KeyCosignatureV1, policy.Witnesses[0].Key.PublicKey())
-	logAsCosigner, _ := NewVerifierKey("node1.example", KeyCosignatureV1, policy.Logs[1].Key.PublicKey())
-	mutate := func(old, new string) string {
-		if !strings.Contains(good, old) {
-			t.Fatalf("%q is not in the policy", old)
-		}
-		return strings.Replace(good, old, new, 1)
-	}
-	for name, text := range map[string]string{
-		"no end date":              strings.Join(lines[1:], ""),
-		"two end dates":            lines[0] + good,
-		"misspelt end date":        mutate("# anamnesis-not-after ", "# anamnesis-notafter "),
-		"end date without a space": mutate("# anamnesis-not-after ", "#anamnesis-not-after "),
-		"end date indented":        " " + good,
-		"end date without zone":    mutate("Z\n", "\n"),
-		"end date in fractions":    mutate("Z\n", ".5Z\n"),
-		"no log":                   lines[0] + w0 + w1 + lines[5] + lines[6],
-		"no witness in group":      mutate(w0, ""),
-		"quorum none":              mutate("quorum nodes", "quorum none"),
-		"no quorum":                mutate("quorum nodes\n", ""),
-		"two quorums":              good + "quorum nodes\n",
-		"undefined quorum":         mutate("quorum nodes", "quorum others"),
-		"group before its members": lines[0] + lines[1] + lines[5] + w0 + w1 + lines[6],
-		"threshold zero":           mutate("group nodes 2", "group nodes 0"),
-		"threshold over members":   mutate("group nodes 2", "group nodes 3"),
-		"threshold with zero":      mutate("group nodes 2", "group nodes 02"),
-		"member twice":             mutate("node0.example node1.example\n", "node0.example node0.example\n"),
-		"group named none":         strings.NewReplacer("group nodes", "group none", "quorum nodes", "quorum none").Replace(good),
-		"witness twice":            mutate(w1, w0),
-		"same key, other name":     mutate(w1, "witness node1.example "+renamed.String()+"\n"),
-		"cosigner key signs too":   mutate(w1, "witness node1.example "+logAsCosigner.String()+"\n"),
-		"unknown keyword":          good + "wombat\n",
-		"hash inside a line":       mutate("quorum nodes", "quorum nodes # really"),
-		"hash in a URL":            mutate("\nwitness", " https://a.example/#1\nwitness"),
-		"control character":        mutate("quorum nodes", "quorum nodes\r"),
-		"no newline at the end":    strings.TrimSuffix(good, "\n"),
-		"log key as witness":       mutate(w1, "witness node1.example "+policy.Logs[1].Key.String()+"\n"),
-		"wrong key id":             mutate(fmt.Sprintf("%08x", policy.Logs[0].Key.ID()), "00000000"),
-		"empty":                    "",
-	} {
-		if _, err := ParsePolicy([]byte(text)); err == nil {
-			t.Errorf("%s: accepted\n%s", name, text)
-		} else if !errors.As(err, new(ErrMalformed)) && !errors.As(err, new(ErrKeyType)) {
-			t.Errorf("%s: untyped error %v", name, err)
-		}
-	}
-	var kt ErrKeyType
-	pq := VerifierKey{Name: "node9.example", Type: KeyMLDSA44, public: strings.Repeat("k", 1312)}
-	if _, err := ParseVerifierKey(pq.String()); !errors.As(err, &kt) || kt.Type != KeyMLDSA44 {
-		t.Errorf("ML-DSA-44 key: %v", err)
-	}
-}
-
-func TestPolicyAllowsWhatTheSpecificationAllows(t *testing.T) {
-	_, policy := network(t, 3, 3)
-	policy.Logs[1].URL, policy.Witnesses[2].URL = "https://node1.example/log", "https://node2.example/witness"
-	raw, err := policy.Text()
-	if err != nil {
-		t.Fatal(err)
-	}
-	loose := "\t # a comment — with UTF-8\n\n" + strings.NewReplacer("group nodes 3", "group  nodes\tall", "\nquorum", "\n  \n\tquorum").Replace(string(raw))
-	got, err := ParsePolicy([]byte(loose))
-	if err != nil {
-		t.Fatal(err)
-	}
-	again, _ := got.Text()
-	if string(again) != string(raw) {
-		t.Fatalf("canonical form changed:\n%s\n%s", raw, again)
-	}
-	d1, _ := policy.Digest()
-	if d2, _ := got.Digest(); d1 != d2 {
-		t.Fatal("spacing changes the digest")
-	}
-	got.NotAfter += 1000
-	if d3, _ := got.Digest(); d1 == d3 {
-		t.Fatal("the end date does not change the digest")
-	}
-}
-
 func TestConsistencyAllSizes(t *testing.T) {
 	const n = 40
 	l := &memoryLog{}
@@ -525,108 +312,6 @@ func TestConsistencyAllSizes(t *testing.T) {
 	other.Origin = "other.example/log"
 	if err := CheckConsistency(heads[7], other, nil); err != (ErrOrigin{Have: other.Origin, Want: origin}) {
 		t.Errorf("another log: %v", err)
-	}
-}
-
-func dataDir(t *testing.T) string {
-	t.Helper()
-	if dir := os.Getenv("ANAMNESIS_DATA"); dir != "" {
-		return dir
-	}
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
-		if at := filepath.Join(filepath.Dir(dir), "shared", "data"); isDir(at) {
-			return at
-		}
-	}
-	t.Skip("SKIPPED: no shared/data beside the repository and no ANAMNESIS_DATA")
-	return ""
-}
-
-func isDir(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.IsDir()
-}
-
-// Vectors of transparency-dev/merkle.
-func TestVectorsRFC6962(t *testing.T) {
-	dir := filepath.Join(dataDir(t), "vectors", "merkle-rfc6962")
-	var v struct {
-		LeafIdx, TreeSize, Size1, Size2 uint64
-		Root, LeafHash, Root1, Root2    Hash
-		Proof                           []Hash
-		WantErr                         bool
-	}
-	files, _ := filepath.Glob(filepath.Join(dir, "*.json"))
-	if len(files) < 3 {
-		t.Fatalf("%d vectors in %s", len(files), dir)
-	}
-	for _, file := range files {
-		raw, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		v.Proof = nil
-		if err := json.Unmarshal(raw, &v); err != nil {
-			t.Fatal(err)
-		}
-		if strings.HasPrefix(filepath.Base(file), "inclusion") {
-			err = CheckInclusion(v.LeafHash, v.LeafIdx, v.TreeSize, v.Root, v.Proof)
-		} else {
-			err = CheckConsistency(Checkpoint{origin, v.Size1, v.Root1}, Checkpoint{origin, v.Size2, v.Root2}, v.Proof)
-		}
-		if (err != nil) != v.WantErr {
-			t.Errorf("%s: %v", filepath.Base(file), err)
-		}
-	}
-}
-
-// A log that Tessera wrote: its checkpoints verify with us, its tiles make
-// their roots, and each extends the one before.
-func TestVectorsTessera(t *testing.T) {
-	dir := filepath.Join(dataDir(t), "vectors", "tlog-tessera")
-	vkey, err := ParseVerifierKey("example.com/log/testdata+33d7b496+AeHTu4Q3hEIMHNqc6fASMsq3rKNx280NI+oO5xCFkkSx")
-	if err != nil {
-		t.Fatal(err)
-	}
-	tile, err := os.ReadFile(filepath.Join(dir, "tile", "0", "000.p", "15"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := &memoryLog{}
-	var last Checkpoint
-	for size := range 16 {
-		if size > 0 {
-			l.add(t, int64(size-1), Hash(tile[(size-1)*32:][:32]))
-		}
-		signed, err := os.ReadFile(filepath.Join(dir, fmt.Sprintf("checkpoint.%d", size)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		c, _, err := Open(signed, vkey)
-		if err != nil {
-			t.Fatalf("checkpoint.%d: %v", size, err)
-		}
-		root := EmptyRoot()
-		if size > 0 {
-			root, _ = tlog.TreeHash(int64(size), l)
-		}
-		if c.Size != uint64(size) || c.Root != root {
-			t.Fatalf("checkpoint.%d: size %d root %x, tiles say %x", size, c.Size, c.Root[:], root[:])
-		}
-		var p tlog.TreeProof
-		if size > 1 {
-			p, _ = tlog.ProveTree(int64(size), int64(size-1), l)
-		}
-		if last.Origin != "" {
-			if err := CheckConsistency(last, c, p); err != nil {
-				t.Fatal(err)
-			}
-		}
-		last = c
 	}
 }
 

@@ -45,7 +45,9 @@ func FuzzParsePolicy(f *testing.F) {
 		if string(again) != string(canonical) {
 			t.Fatalf("canonical form is not stable:\n%s\n%s", canonical, again)
 		}
-		p.Check([]byte("x\n1\n\n\n— x y\n"), now, time.Hour)
+		if _, _, err := p.Check([]byte("x\n1\n\n\n— x y\n"), now, time.Hour); err == nil {
+			t.Fatal("a note that is no checkpoint passes")
+		}
 	})
 }
 
@@ -67,7 +69,9 @@ func FuzzParseProof(f *testing.F) {
 		if err != nil || string(again) != string(text) {
 			t.Fatalf("%q becomes %q (%v)", text, again, err)
 		}
-		p.Verify(policy, leafAt(4), now, time.Hour)
+		if _, _, err := p.Verify(policy, leafAt(4), now, time.Hour); err == nil && p.Index != 4 {
+			t.Fatalf("leaf 4 proven at %d", p.Index)
+		}
 	})
 }
 
