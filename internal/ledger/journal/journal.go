@@ -102,7 +102,7 @@ func Add(c *exec.Context, by Author, a *protocol.AddRecord, permitted bool, gene
 	if _, ok := records.Get(c, recordKey); ok {
 		return protocol.RecordExists
 	}
-	head, _ := heads.Get(c, heads.Key(c.Journal[:]))
+	head, _ := heads.Get(c, protocol.StateKeyHead(c.Journal))
 	records.Put(c, recordKey, RecordRow{Journal: c.Journal, Seq: head.Count, Label: a.Label, Member: by.Member, Practitioner: by.Practitioner,
 		Recorded: c.Time, Ciphertext: a.Ciphertext, Size: a.Size, Capsule: a.Capsule, Generation: a.Generation, Manifest: a.Manifest, Root: a.Root})
 	byLabel.Put(c, byLabel.Key(c.Journal[:], a.Label[:], exec.Uint64(head.Count)), listed{Record: a.Record})
@@ -112,8 +112,8 @@ func Add(c *exec.Context, by Author, a *protocol.AddRecord, permitted bool, gene
 // Chain adds an entry's leaf to its journal and returns the entry's place. It is the one function through which every entry that names a
 // journal passes, so that a journal's count and chain prove that nothing was left out. The place must be taken before the leaf is known.
 func Chain(c *exec.Context, id protocol.JournalID) (seq uint64, add func(leaf protocol.Hash)) {
-	h, _ := heads.Get(c, heads.Key(id[:]))
-	return h.Count, func(leaf protocol.Hash) { heads.Put(c, heads.Key(id[:]), h.Next(leaf)) }
+	h, _ := heads.Get(c, protocol.StateKeyHead(id))
+	return h.Count, func(leaf protocol.Hash) { heads.Put(c, protocol.StateKeyHead(id), h.Next(leaf)) }
 }
 
 // Get reads a journal.
@@ -121,12 +121,9 @@ func Get(r state.Reader, id protocol.JournalID) (Row, bool, error) { return jour
 
 // Head reads a journal's head; a journal without entries has the zero head.
 func Head(r state.Reader, id protocol.JournalID) (protocol.Head, error) {
-	h, _, err := heads.Read(r, heads.Key(id[:]))
+	h, _, err := heads.Read(r, protocol.StateKeyHead(id))
 	return h, err
 }
-
-// HeadKey is the state map's key of a journal's head, for proofs.
-func HeadKey(id protocol.JournalID) []byte { return heads.Key(id[:]) }
 
 // Key is the state map's key of a journal's row, for proofs.
 func Key(id protocol.JournalID) []byte { return key(id) }
@@ -174,19 +171,6 @@ func list(r state.Reader, prefix []byte, max int) (out []Named, err error) {
 		out = append(out, Named{ID: id, Row: row})
 	}
 	return out, nil
-}
-
-// Files visits the encrypted files of all records whose ids come after the given one, ascending: what the vaults should hold.
-func Files(r state.Reader, after protocol.RecordID, fn func(id protocol.RecordID, row RecordRow) bool) error {
-	lo := records.Key(after[:])
-	hi := []byte{records.Prefix + 1}
-	return r.Scan(append(lo, 0), hi, func(k, v []byte) (bool, error) {
-		var row RecordRow
-		if err := protocol.Decode(v, &row); err != nil {
-			return false, err
-		}
-		return fn(protocol.RecordID(k[1:]), row), nil
-	})
 }
 
 type errMissing protocol.RecordID

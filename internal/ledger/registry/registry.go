@@ -12,25 +12,11 @@ import (
 	"github.com/anamnesis-health/anamnesis/protocol"
 )
 
-// MemberRow is a member as it stands. A removed member's row stays: its old entries still name it.
-type MemberRow struct {
-	_         struct{}        `cbor:",toarray"`
-	Member    protocol.Member // with the current key
-	Joined    uint64          // height
-	Removed   bool
-	Custodian uint16 // index of its node among the custodians, from 1; 0 without a node
-}
-
-// PractitionerRow is a practitioner as the member last stated it.
-type PractitionerRow struct {
-	_          struct{} `cbor:",toarray"`
-	Member     protocol.MemberID
-	Key        protocol.PublicKey
-	Role       protocol.Role
-	Status     protocol.PractitionerStatus
-	ValidUntil uint64 // UTC ms
-	Commitment protocol.Hash
-}
+// MemberRow and PractitionerRow are what wallets read from proofs, and so they are the protocol's.
+type (
+	MemberRow       = protocol.MemberRow
+	PractitionerRow = protocol.PractitionerRow
+)
 
 // ProposalRow is a vote on membership.
 type ProposalRow struct {
@@ -299,14 +285,8 @@ func PractitionersOf(r state.Reader, m protocol.MemberID) (ids []protocol.Practi
 	return ids, rows, err
 }
 
-// MemberKey is the state map's key of a member's row, for proofs.
-func MemberKey(id protocol.MemberID) []byte { return memberKey(id) }
-
-// PractitionerKey is the state map's key of a practitioner's row, for proofs.
-func PractitionerKey(id protocol.PractitionerID) []byte { return practitionerKey(id) }
-
-func memberKey(id protocol.MemberID) []byte             { return members.Key(id[:]) }
-func practitionerKey(id protocol.PractitionerID) []byte { return practitioners.Key(id[:]) }
+func memberKey(id protocol.MemberID) []byte             { return protocol.StateKeyMember(id) }
+func practitionerKey(id protocol.PractitionerID) []byte { return protocol.StateKeyPractitioner(id) }
 
 func claimKey(c *exec.Context, key protocol.PublicKey, kind protocol.ActorKind, owner [16]byte) {
 	keys.Put(c, keys.Key(key[:]), KeyRow{Kind: kind, Owner: owner})
