@@ -151,7 +151,8 @@ func parseError(err error) error {
 	return e
 }
 
-// scan bounds what the parser, which recurses, will meet: brackets, chains of ! and -, and ifs.
+// scan bounds what the parser will meet: it recurses into brackets, chains of ! and -, and ifs, and takes quadratic time over a.b.c and
+// A::B::C (seconds for "principal has a.a.a…" of a few kilobytes).
 func scan(source []byte) error {
 	if !utf8.Valid(source) {
 		return fail(ErrParse, "the text is not UTF-8")
@@ -173,6 +174,11 @@ func token(b []byte) int {
 	case bytes.HasPrefix(b, []byte("//")):
 		if n := bytes.IndexByte(b, '\n'); n >= 0 {
 			return n
+		}
+		return len(b)
+	case bytes.HasPrefix(b, []byte("/*")):
+		if n := bytes.Index(b[2:], []byte("*/")); n >= 0 {
+			return n + 4
 		}
 		return len(b)
 	case b[0] == '"':
@@ -201,40 +207,47 @@ func isWord(c byte) bool {
 
 // scanner counts the nesting of what it is shown, token by token.
 type scanner struct {
-	line, brackets, signs, ifs int
+	line, brackets, ifs int
+	signs               int // ! and - in a row
+	path                int // . and : since the last token that cannot be in a path
 }
 
 func (s *scanner) next(tok []byte) error {
 	s.line += bytes.Count(tok, []byte("\n"))
-	switch string(tok) {
-	case " ", "\t", "\r", "\n":
+	switch c := tok[0]; {
+	case c == '/', c == ' ', c == '\t', c == '\r', c == '\n':
 		return nil
-	case "!", "-":
-		s.signs++
-	case "(", "[", "{":
-		s.brackets++
+	case c == '!', c == '-':
+		s.signs, s.path = s.signs+1, 0
+	case c == '.', c == ':':
+		s.signs, s.path = 0, s.path+1
+	case isWord(c):
 		s.signs = 0
-	case ")", "]", "}":
-		s.brackets--
-		s.signs = 0
-	case "if":
-		s.ifs++
-		s.signs = 0
-	case ";":
-		s.ifs, s.signs = 0, 0
+		if string(tok) == "if" {
+			s.ifs++
+		}
 	default:
-		if !bytes.HasPrefix(tok, []byte("//")) {
-			s.signs = 0
-		}
+		s.signs, s.path = 0, 0
 	}
-	for _, n := range []int{s.brackets, s.signs, s.ifs} {
-		if n > DepthMax {
-			e := tooLarge("nesting depth", n, DepthMax)
-			e.Line, e.Column = s.line, 1
-			return e
-		}
+	switch tok[0] {
+	case '(', '[', '{':
+		s.brackets++
+	case ')', ']', '}':
+		s.brackets--
+	case ';':
+		s.ifs = 0
 	}
-	return nil
+	return s.check()
+}
+
+func (s *scanner) check() error {
+	n := max(s.brackets, s.ifs, s.signs, s.path)
+	if n <= DepthMax {
+		return nil
+	}
+	e := tooLarge("nesting depth", n, DepthMax)
+	e.Line, e.Column = s.line, 1
+	return e
 }
 
 // purposesOf lists the purposes that permits name, which is where a denial can be explained by the purpose.
