@@ -32,6 +32,7 @@ type adapter struct {
 
 	mu      sync.Mutex
 	pending *executed // between FinalizeBlock and Commit
+	cause   error     // what broke, for the handshake: the engine passes errors on as text
 }
 
 type executed struct {
@@ -78,12 +79,14 @@ func (a *adapter) Echo(_ context.Context, s string) (*abci.ResponseEcho, error) 
 
 func (a *adapter) InitChain(_ context.Context, req *abci.RequestInitChain) (*abci.ResponseInitChain, error) {
 	var genesis []byte
-	if err := json.Unmarshal(req.AppStateBytes, &genesis); err != nil {
-		return nil, fmt.Errorf("%w: genesis of the application: %w", ErrConfig, err)
+	err := json.Unmarshal(req.AppStateBytes, &genesis)
+	if err != nil {
+		return nil, err
 	}
 	appHash, err := a.app.InitChain(genesis)
 	if err != nil {
-		return nil, fmt.Errorf("%w: application refused the genesis: %w", ErrBroken, err)
+		a.because(fmt.Errorf("%w: application refused the genesis: %w", ErrConfig, err))
+		return nil, err
 	}
 	return &abci.ResponseInitChain{AppHash: appHash[:]}, nil
 }
@@ -224,11 +227,18 @@ func (a *adapter) Commit(context.Context) (*abci.ResponseCommit, error) {
 // and take the whole process along, so its goroutine ends here.
 func (a *adapter) broken(err error) error {
 	err = fmt.Errorf("%w: %w", ErrBroken, err)
+	a.because(err)
 	a.fail(err)
 	if a.syncing() {
 		runtime.Goexit()
 	}
 	return err
+}
+
+func (a *adapter) because(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.cause = err
 }
 
 var errUnused = fmt.Errorf("%w: the engine asked for vote extensions", ErrBroken)

@@ -25,7 +25,7 @@ import (
 //
 // An envelope is 400 bytes: key 32, signature 64, payload 304. A parcel is envelopes end to end.
 type signedApp struct {
-	db             *pebble.DB
+	db             *database
 	batch          *pebble.Batch
 	height, time   uint64
 	chain          [32]byte

@@ -2,13 +2,13 @@ package consensus
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"iter"
 	"os"
 	"path/filepath"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2"
 	sm "github.com/cometbft/cometbft/state"
 	"github.com/cometbft/cometbft/store"
 	"github.com/cometbft/cometbft/types"
@@ -25,7 +25,7 @@ type Block struct {
 
 // Chain reads the blocks of a stopped node's folder and checks them.
 type Chain struct {
-	db     *pebble.DB
+	db     *database
 	blocks *store.BlockStore
 	set    *types.ValidatorSet
 	chain  string
@@ -44,8 +44,11 @@ func Blocks(dir string, g Genesis) (*Chain, error) {
 		return nil, err
 	}
 	db, err := openPebble(filepath.Join(dir, storeDir), true)
-	if err != nil {
-		return nil, fmt.Errorf("consensus: store: %w", err)
+	switch {
+	case errors.Is(err, ErrLocked):
+		return nil, err
+	case err != nil:
+		return nil, fmt.Errorf("%w: store: %w", ErrBroken, err)
 	}
 	want, err := genesisHash(doc)
 	if err != nil {

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/cometbft/cometbft/blocksync"
 	cmtcfg "github.com/cometbft/cometbft/config"
 	cs "github.com/cometbft/cometbft/consensus"
@@ -29,7 +28,7 @@ import (
 // peer exchange, state sync, its mempool) we either do not want or do ourselves.
 type engine struct {
 	log        log.Logger
-	db         *pebble.DB
+	db         *database
 	blocks     *store.BlockStore
 	states     sm.Store
 	bus        *types.EventBus
@@ -138,6 +137,9 @@ func (e *engine) handshake(doc *types.GenesisDoc, a *adapter) (state sm.State, e
 	h := cs.NewHandshaker(e.states, state, e.blocks, doc)
 	h.SetLogger(e.log)
 	if err := h.Handshake(&appConns{a: a}); err != nil {
+		if a.cause != nil {
+			err = a.cause
+		}
 		return state, fmt.Errorf("consensus: replay: %w", err)
 	}
 	if state, err = e.states.Load(); err != nil {
@@ -165,9 +167,10 @@ func consensusConfig(dir string) *cmtcfg.ConsensusConfig {
 	c := cmtcfg.DefaultConsensusConfig()
 	c.RootDir = dir
 	c.WalPath = walFile
-	c.TimeoutPropose, c.TimeoutProposeDelta = 1500*time.Millisecond, 500*time.Millisecond
-	c.TimeoutPrevote, c.TimeoutPrevoteDelta = 500*time.Millisecond, 250*time.Millisecond
-	c.TimeoutPrecommit, c.TimeoutPrecommitDelta = 500*time.Millisecond, 250*time.Millisecond
+	// A dead proposer costs this much once in n blocks; the next proposer must still find the time fresh.
+	c.TimeoutPropose, c.TimeoutProposeDelta = 800*time.Millisecond, 400*time.Millisecond
+	c.TimeoutPrevote, c.TimeoutPrevoteDelta = 400*time.Millisecond, 200*time.Millisecond
+	c.TimeoutPrecommit, c.TimeoutPrecommitDelta = 400*time.Millisecond, 200*time.Millisecond
 	c.TimeoutCommit = 0
 	c.SkipTimeoutCommit = true
 	c.CreateEmptyBlocks = false

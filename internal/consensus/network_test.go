@@ -116,20 +116,3 @@ func eventually(t testing.TB, what string, ok func() bool) {
 }
 
 func memoryApps(int) Application { return newTestApp("") }
-
-func TestOneNodeCommits(t *testing.T) {
-	n := newNetwork(t, 1, memoryApps, nil)
-	for i := range 20 {
-		out := n.submit(0, fmt.Appendf(nil, "parcel %d", i))
-		if string(out.Result) != fmt.Sprint(i+1) {
-			t.Fatalf("result %q of parcel %d", out.Result, i)
-		}
-	}
-}
-
-func TestFourNodesCommit(t *testing.T) {
-	n := newNetwork(t, 4, memoryApps, nil)
-	for i := range 40 {
-		n.submit(i%4, fmt.Appendf(nil, "parcel %d", i))
-	}
-}

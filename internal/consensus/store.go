@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 	dbm "github.com/cometbft/cometbft-db"
@@ -30,11 +32,42 @@ func (silentLogger) Fatalf(format string, args ...any) {
 	panic(fmt.Sprintf("consensus store: "+format, args...))
 }
 
-func openPebble(dir string, readOnly bool) (*pebble.DB, error) {
+// database is a Pebble database that outlives nobody. The engine leaves goroutines behind that read its stores up to
+// two seconds after it was stopped, and panics over errors; a goroutine that comes after close ends there.
+type database struct {
+	*pebble.DB
+	mu     sync.RWMutex
+	closed bool
+}
+
+func (d *database) enter() {
+	d.mu.RLock()
+	if d.closed {
+		d.mu.RUnlock()
+		runtime.Goexit()
+	}
+}
+
+func (d *database) leave() { d.mu.RUnlock() }
+
+// Close waits for reads and writes under way.
+func (d *database) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil
+	}
+	d.closed = true
+	return d.DB.Close()
+}
+
+func openPebble(dir string, readOnly bool) (*database, error) {
 	cache := pebble.NewCache(8 << 20)
 	defer cache.Unref()
 	db, err := pebble.Open(dir, &pebble.Options{
-		Cache:                       cache,
+		Cache: cache,
+		// Without a listener Pebble ends the process over a bad checksum; the read that met it returns an error too.
+		EventListener:               &pebble.EventListener{DataCorruption: func(pebble.DataCorruptionInfo) {}},
 		ErrorIfNotExists:            readOnly,
 		FormatMajorVersion:          pebble.FormatNewest,
 		Logger:                      silentLogger{},
@@ -45,19 +78,22 @@ func openPebble(dir string, readOnly bool) (*pebble.DB, error) {
 	if err != nil && (strings.Contains(err.Error(), "lock") || strings.Contains(err.Error(), "temporarily unavailable")) {
 		return nil, fmt.Errorf("%w: %w", ErrLocked, err)
 	}
-	return db, err
+	if err != nil {
+		return nil, err
+	}
+	return &database{DB: db}, nil
 }
 
 // kv is one prefix of a Pebble database behind the engine's store interface.
 type kv struct {
-	db     *pebble.DB
+	db     *database
 	prefix byte
 	sync   *pebble.WriteOptions // what the engine's "sync" writes do
 }
 
 var _ dbm.DB = (*kv)(nil)
 
-func newKV(db *pebble.DB, prefix byte, durable bool) *kv {
+func newKV(db *database, prefix byte, durable bool) *kv {
 	if durable {
 		return &kv{db, prefix, pebble.Sync}
 	}
@@ -75,6 +111,8 @@ func (s *kv) Get(k []byte) ([]byte, error) {
 	if len(k) == 0 {
 		return nil, errEmptyKey
 	}
+	s.db.enter()
+	defer s.db.leave()
 	v, closer, err := s.db.Get(s.key(k))
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, nil
@@ -95,6 +133,8 @@ func (s *kv) set(k, v []byte, o *pebble.WriteOptions) error {
 	if len(k) == 0 || v == nil {
 		return errEmptyKey
 	}
+	s.db.enter()
+	defer s.db.leave()
 	return s.db.Set(s.key(k), v, o)
 }
 
@@ -105,6 +145,8 @@ func (s *kv) delete(k []byte, o *pebble.WriteOptions) error {
 	if len(k) == 0 {
 		return errEmptyKey
 	}
+	s.db.enter()
+	defer s.db.leave()
 	return s.db.Delete(s.key(k), o)
 }
 
@@ -144,6 +186,8 @@ func (s *kv) iterate(start, end []byte, reverse bool) (dbm.Iterator, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.db.enter()
+	defer s.db.leave()
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
 		return nil, err
@@ -177,7 +221,11 @@ func (i *kvIterator) Next() {
 	}
 }
 
-func (s *kv) NewBatch() dbm.Batch { return &kvBatch{kv: s, b: s.db.NewBatch()} }
+func (s *kv) NewBatch() dbm.Batch {
+	s.db.enter()
+	defer s.db.leave()
+	return &kvBatch{kv: s, b: s.db.NewBatch()}
+}
 
 type kvBatch struct {
 	kv *kv
@@ -214,6 +262,8 @@ func (b *kvBatch) write(o *pebble.WriteOptions) error {
 	if b.b == nil {
 		return errBatchDone
 	}
+	b.kv.db.enter()
+	defer b.kv.db.leave()
 	err := b.b.Commit(o)
 	return errors.Join(err, b.Close())
 }
