@@ -129,6 +129,21 @@ func TestProofsHoldForNothingElse(t *testing.T) {
 	})
 }
 
+// TestSaltsAreFresh: without salts, the hashes of a proof's path or of the ledger could be guessed from likely content.
+func TestSaltsAreFresh(t *testing.T) {
+	d := newWorld(t)
+	seen := map[Salt]bool{{}: true}
+	for range 3 {
+		m := d.seal(t, []byte("{}"), []byte("{}")).Manifest
+		for _, s := range []Salt{m.Salt, m.Resources[0].Salt, m.Resources[1].Salt} {
+			if seen[s] {
+				t.Errorf("salt %x is empty or used twice", s)
+			}
+			seen[s] = true
+		}
+	}
+}
+
 // TestCommitmentsTellNothing seals the same twice: no commitment on the ledger repeats, empty records included.
 func TestCommitmentsTellNothing(t *testing.T) {
 	d := newWorld(t)
