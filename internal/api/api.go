@@ -269,7 +269,7 @@ type JournalProof struct {
 type ProvenJournal struct {
 	ID        protocol.JournalID `json:"id"`
 	Head      []byte             `json:"head"`       // canonical CBOR of protocol.Head
-	HeadProof []byte             `json:"head_proof"` // smt.Proof of journal.HeadKey(id)
+	HeadProof []byte             `json:"head_proof"` // smt.Proof of protocol.StateKeyHead(id)
 	Entries   []Entry            `json:"entries"`    // all of them, in order, each with its inclusion proof; Who is left out
 }
 
