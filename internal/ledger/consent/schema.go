@@ -28,8 +28,8 @@ const (
 	NodesMax       = 512      // literals, variables and operators of a contract
 	NumberMax      = 1<<53 - 1
 	// EvaluationsMax bounds the policies that one DecideAll runs, over all contracts and resources that differ in what the contracts
-	// ask for; beyond it everything is denied. About 80 ms of one core.
-	EvaluationsMax = 1 << 15
+	// ask for; beyond it everything is denied. About 40 ms of one core.
+	EvaluationsMax = 1 << 14
 )
 
 // The entity types of the schema.
