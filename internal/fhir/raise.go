@@ -95,6 +95,32 @@ func (a *arranger) raiseDirectory() {
 			a.raised[at] = class
 		}
 	}
+	for round := 0; round < raiseRoundsMax && a.raiseAttached(open); round++ {
+	}
+}
+
+// raiseAttached takes along the entries that nothing ordinary leads to and that name a raised one: the clinic's
+// address, the psychiatrist's role.
+func (a *arranger) raiseAttached(open map[placement]bool) (changed bool) {
+	for i := range a.c.resources {
+		for _, p := range a.owners[i] {
+			at := placement{p, int32(i)}
+			if a.classIn(at) != Directory || open[at] {
+				continue
+			}
+			class := Directory
+			for _, t := range a.targets[i] {
+				if t >= 0 && a.c.resources[t].Class == Directory {
+					class = graver(class, a.classIn(placement{p, t}))
+				}
+			}
+			if class != Directory {
+				a.raised[at] = class
+				changed = true
+			}
+		}
+	}
+	return changed
 }
 
 // spread marks the directory entries that a resource leads to, and those they lead to, as long as mark returns true.
