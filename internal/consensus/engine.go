@@ -167,10 +167,11 @@ func consensusConfig(dir string) *cmtcfg.ConsensusConfig {
 	c := cmtcfg.DefaultConsensusConfig()
 	c.RootDir = dir
 	c.WalPath = walFile
-	// A dead proposer costs this much once in n blocks; the next proposer must still find the time fresh.
-	c.TimeoutPropose, c.TimeoutProposeDelta = 800*time.Millisecond, 400*time.Millisecond
-	c.TimeoutPrevote, c.TimeoutPrevoteDelta = 400*time.Millisecond, 200*time.Millisecond
-	c.TimeoutPrecommit, c.TimeoutPrecommitDelta = 400*time.Millisecond, 200*time.Millisecond
+	// A dead proposer costs the first and the last of these once in n blocks; together they stay below StaleMillisMax,
+	// so that the next proposer still finds the time fresh.
+	c.TimeoutPropose, c.TimeoutProposeDelta = 600*time.Millisecond, 400*time.Millisecond
+	c.TimeoutPrevote, c.TimeoutPrevoteDelta = 150*time.Millisecond, 150*time.Millisecond
+	c.TimeoutPrecommit, c.TimeoutPrecommitDelta = 150*time.Millisecond, 150*time.Millisecond
 	c.TimeoutCommit = 0
 	c.SkipTimeoutCommit = true
 	c.CreateEmptyBlocks = false
