@@ -24,6 +24,8 @@ type PebbleOptions struct {
 	ReserveBytes  uint64               // free disk space below which Commit refuses; 0: 128 MiB
 	ReadOnly      bool                 // refuse writes, as fsck wants; the folder must exist
 	Logf          func(string, ...any) // Pebble's own errors; nil: dropped
+
+	fs vfs.FS // tests put one that crashes
 }
 
 // pebbleFormat is the on-disk format, raised on purpose and never by upgrading the library.
@@ -32,8 +34,9 @@ const pebbleFormat = pebble.FormatColumnarBlocks
 type pebbleStore struct {
 	db      *pebble.DB
 	lock    *pebble.Lock
+	fs      vfs.FS
 	dir     string
-	reserve uint64
+	reserve uint64 // bytes
 
 	mu        sync.RWMutex // guards closed, snapshots, and ops.Add against ops.Wait
 	closed    bool
@@ -43,14 +46,17 @@ type pebbleStore struct {
 
 // OpenPebble opens the store in folder dir, creating it if need be. ErrLocked if another process, or this one, has it open.
 func OpenPebble(dir string, o PebbleOptions) (Store, error) {
+	if o.fs == nil {
+		o.fs = vfs.Default
+	}
 	if o.ReadOnly {
-		if _, err := os.Stat(dir); err != nil {
+		if _, err := o.fs.Stat(dir); err != nil {
 			return nil, fmt.Errorf("state: open: %w", err)
 		}
-	} else if err := os.MkdirAll(dir, 0o700); err != nil {
+	} else if err := o.fs.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("state: open: %w", err)
 	}
-	lock, err := pebble.LockDirectory(dir, vfs.Default)
+	lock, err := pebble.LockDirectory(dir, o.fs)
 	if err != nil {
 		// Pebble has no typed error for a folder that this very process holds.
 		if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) || strings.Contains(err.Error(), "lock held") {
@@ -66,11 +72,12 @@ func OpenPebble(dir string, o PebbleOptions) (Store, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("state: open %s: %w", dir, err), lock.Close())
 	}
-	return &pebbleStore{db: db, lock: lock, dir: dir, reserve: orDefault(o.ReserveBytes, 128<<20)}, nil
+	return &pebbleStore{db: db, lock: lock, fs: o.fs, dir: dir, reserve: orDefault(o.ReserveBytes, 128<<20)}, nil
 }
 
 func pebbleOptions(o PebbleOptions, cache *pebble.Cache) *pebble.Options {
 	options := &pebble.Options{
+		FS:                          o.fs,
 		Cache:                       cache,
 		MemTableSize:                orDefault(o.MemtableBytes, 64<<20),
 		MemTableStopWritesThreshold: 4,
@@ -275,12 +282,15 @@ func (b *pebbleBatch) Commit(durable bool) error {
 
 // checkSpace refuses a commit while Pebble still has room to stop cleanly, instead of letting it fail half-way.
 func (s *pebbleStore) checkSpace(batchBytes uint64) error {
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(s.dir, &fs); err != nil {
+	usage, err := s.fs.GetDiskUsage(s.dir)
+	if errors.Is(err, vfs.ErrUnsupported) {
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("state: free space: %w", err)
 	}
-	if free := fs.Bavail * uint64(fs.Bsize); free < s.reserve+batchBytes {
-		return fmt.Errorf("%w: %d MiB free in %s", ErrDiskFull, free>>20, s.dir)
+	if usage.AvailBytes < s.reserve+batchBytes {
+		return fmt.Errorf("%w: %d MiB free in %s", ErrDiskFull, usage.AvailBytes>>20, s.dir)
 	}
 	return nil
 }

@@ -30,10 +30,10 @@ type Reader interface {
 	Scan(lo, hi []byte, fn func(key, value []byte) (more bool, err error)) error
 }
 
-// Store is the ordered key-value store under the ledger. Durability: what Commit(true) returned nil for survives a crash of
-// the process and of the machine; what Commit(false) returned nil for is read at once, survives a crash of the process, and
-// may be lost, newest batches first and each batch as a whole, in a crash of the machine. Concurrency: all methods are safe
-// for concurrent use; a reader sees each batch entirely or not at all. Implementations: OpenPebble, NewMemory.
+// Store is the ordered key-value store under the ledger. Durability: what Commit(true) returned nil for, and every batch
+// before it, survives a crash of the process and of the machine; what Commit(false) returned nil for is read at once and
+// survives Close, and may be lost, newest batches first and each as a whole, in a crash of either. Concurrency: all methods
+// are safe for concurrent use; a reader sees each batch entirely or not at all. Implementations: OpenPebble, NewMemory.
 type Store interface {
 	Reader
 	// NewBatch returns an empty batch, for one goroutine.
