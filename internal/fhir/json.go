@@ -64,7 +64,7 @@ type doc struct {
 // parse reads src, which must be exactly one JSON value with optional white space around it.
 func (d *doc) parse(src []byte, depthMax int) *fault {
 	d.src, d.nodes, d.pos, d.depthMax = src, d.nodes[:0], 0, depthMax
-	if len(src) > 1<<31 {
+	if int64(len(src)) > 1<<31 { // spans are 32 bits
 		return &fault{CodeTooLarge, 0, "value over 2 GiB"}
 	}
 	if !utf8.Valid(src) {

@@ -214,8 +214,14 @@ func mostFrequent(counts map[Source]int) (best Source) {
 	return best
 }
 
+// sourceFor is the source of a resource in a patient's record. A directory entry in a sensitive class stays with the
+// organisation it speaks of: nobody else's record should tie the two together.
 func (a *arranger) sourceFor(at placement) Source {
-	if s := a.sources.own[at.resource]; s.ID != "" {
+	s := a.sources.own[at.resource]
+	if s.ID == "" && a.c.resources[at.resource].Class == Directory && a.classIn(at).Sensitive() {
+		s = a.organisation(at.resource, stepsMax)
+	}
+	if s.ID != "" {
 		return s
 	}
 	return a.sources.main[at.patient]

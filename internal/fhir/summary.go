@@ -167,6 +167,10 @@ func title(v val, typ string) string {
 		return firstOf(v.get("title").str(), conceptText(v.at("category")))
 	case "Goal":
 		return conceptText(v.at("description"))
+	case "Organization", "Location", "HealthcareService", "CareTeam", "Endpoint", "InsurancePlan":
+		return firstOf(v.get("name").str(), conceptText(v.at("type")))
+	case "PractitionerRole":
+		return join(", ", conceptText(v.at("practitioner")), conceptText(v.at("specialty")), conceptText(v.at("organization")))
 	case "FamilyMemberHistory":
 		return join(": ", conceptText(v.at("relationship")), conceptText(v.at("condition", "code")))
 	}

@@ -38,7 +38,7 @@ type analyte struct {
 }
 
 var metabolicPanel = []analyte{
-	{ln("2339-0", "Glucose [Mass/volume] in Blood"), "mg/dL", 0, 88, 9, 70, 99, map[string]int{"diabetes": 7, "prediabetes": 3}, map[string]int{"diabetes": -18}},
+	{ln("2339-0", "Glucose [Mass/volume] in Blood"), "mg/dL", 0, 88, 9, 70, 99, map[string]int{"diabetes": 4, "prediabetes": 2}, map[string]int{"diabetes": -18}},
 	{ln("6299-2", "Urea nitrogen [Mass/volume] in Blood"), "mg/dL", 0, 13, 4, 7, 20, map[string]int{"kidney": 2}, nil},
 	{ln("38483-4", "Creatinine [Mass/volume] in Blood"), "mg/dL", 2, 85, 14, 60, 120, map[string]int{"kidney": 9, "diabetes": 1}, nil},
 	{ln("33914-3", "Glomerular filtration rate/1.73 sq M.predicted"), "mL/min/{1.73_m2}", 0, 98, 9, 60, 120, map[string]int{"kidney": -6}, nil},
@@ -64,7 +64,7 @@ var bloodCount = []analyte{
 }
 
 var glycation = []analyte{
-	{ln("4548-4", "Hemoglobin A1c/Hemoglobin.total in Blood"), "%", 1, 53, 2, 40, 56, map[string]int{"diabetes": 4, "prediabetes": 2}, map[string]int{"diabetes": -9}},
+	{ln("4548-4", "Hemoglobin A1c/Hemoglobin.total in Blood"), "%", 1, 53, 2, 40, 56, map[string]int{"diabetes": 2, "prediabetes": 1}, map[string]int{"diabetes": -9}},
 }
 
 var thyroid = []analyte{

@@ -218,7 +218,7 @@ func (c *course) prescribe(v visit, d drug, at time.Time, reason string, lasting
 		fills = c.between(1, 2)
 	}
 	for range fills {
-		at = c.hour(at.AddDate(0, 0, c.between(0, 2)))
+		at = c.hour(at.AddDate(0, 0, c.between(1, 3)))
 		c.add("MedicationDispense", "meta", meta(label), "status", "completed", "medicationCodeableConcept", d.concept.json(),
 			"subject", c.subject(), "performer", list{object{"actor", shop.ref()}},
 			"authorizingPrescription", references(rx),

@@ -148,7 +148,7 @@ func eachReference(v any, visit func(string)) {
 
 // The digest pins the output for a seed: whoever changes the generator changes it knowingly.
 func TestSameSeedSameBytes(t *testing.T) {
-	const want = "31ee022c9165f6f43189e92ee4ef6299cba0e7af26f8e72c736da80fa6dda65c"
+	const want = "0e87324310af1971cdb5e10809a9ecd838e15825b81d1523b30dd42cb47c3b34"
 	h := sha256.New()
 	for i := range 20 {
 		a, b := Generate(42, i), Generate(42, i)
