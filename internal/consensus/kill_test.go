@@ -65,12 +65,13 @@ func killNetwork(t testing.TB, genesisMillis int64, dir string, addresses []stri
 	return n
 }
 
-func TestKill9OneNode(t *testing.T)   { killLoop(t, 1, 8) }
+func TestKill9OneNode(t *testing.T)   { killLoop(t, 1, 6) }
 func TestKill9FourNodes(t *testing.T) { killLoop(t, 4, 3) }
 
 // killLoop kills the network at random instants, then looks whether every acknowledged parcel is in the state of
 // every node, and all agree.
 func killLoop(t *testing.T, nodes, rounds int) {
+	t.Parallel()
 	if testing.Short() {
 		rounds = 1
 	}
