@@ -209,6 +209,7 @@ type Record struct {
 	Label        protocol.Label          `json:"label"`
 	Member       protocol.MemberID       `json:"member"`
 	Practitioner protocol.PractitionerID `json:"practitioner"`
+	AuthorKey    protocol.PublicKey      `json:"author_key"` // that signed the entry: Signer.Key of the journal's entry at Seq
 	Recorded     uint64                  `json:"recorded_ms"`
 	Ciphertext   protocol.Hash           `json:"ciphertext"`
 	Size         uint64                  `json:"size"`

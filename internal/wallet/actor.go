@@ -1,6 +1,7 @@
 package wallet
 
 import (
+	"crypto/ed25519"
 	"fmt"
 
 	"github.com/anamnesis-health/anamnesis/protocol"
@@ -45,4 +46,9 @@ func (a *Actor) check() error {
 		return fmt.Errorf("%w: an actor has an id and a key", ErrText)
 	}
 	return checkText("an actor's name", a.Name, 0)
+}
+
+// ActorFromKey makes an actor of a key that exists already, such as a node's.
+func ActorFromKey(n Network, kind protocol.ActorKind, id [16]byte, name string, key ed25519.PrivateKey) *Actor {
+	return &Actor{Network: n, Kind: kind, ID: id, Name: name, Key: newSigningKey(key.Seed())}
 }

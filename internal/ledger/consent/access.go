@@ -42,7 +42,7 @@ func MayWrite(c *exec.Context, cache *Cache, by Principal, r Resource) bool {
 // contract closes are left out without a word, so that a reader does not learn that they exist.
 func RequestAccess(c *exec.Context, cache *Cache, by Principal, a *protocol.RequestAccess, shelf Shelf) protocol.AccessOutcome {
 	active := mustLoad(c, cache)
-	req := Request{Principal: by, Action: ActionRead, Purpose: a.Purpose, Now: c.Time}
+	req := Request{Principal: by, Action: ActionRead, Purpose: a.Purpose, Now: c.Time, BreakGlass: a.Purpose == protocol.PurposeBreakGlass}
 	groups, ok := gather(c, a, shelf)
 	if !ok {
 		return refusal(protocol.TooManyRecords, nil)
@@ -138,7 +138,8 @@ func StillPermits(r state.Reader, cache *Cache, row AccessRow, by Principal, now
 	for i, g := range row.Grounds {
 		grounds[i] = Ground{Contract: g.Contract, Uses: g.Uses}
 	}
-	return Recheck(active, Request{Principal: by, Action: ActionRead, Purpose: row.Purpose, Now: now}, grounds, resources), nil
+	req := Request{Principal: by, Action: ActionRead, Purpose: row.Purpose, Now: now, BreakGlass: row.Purpose == protocol.PurposeBreakGlass}
+	return Recheck(active, req, grounds, resources), nil
 }
 
 // Preview decides on a reading that nobody has asked for yet, for "who can read what now". It changes nothing.
