@@ -41,9 +41,10 @@ func (s *stream) more() bool {
 		s.end += n
 		s.bytes += int64(n)
 		s.sticky = err
-		if s.bytes > s.max {
+		if over := s.bytes - s.max; over > 0 {
+			s.end -= int(over) // what is over the limit is as if it had not come
 			s.sticky = errTooLarge
-			return false
+			return s.pos < s.end
 		}
 		if n > 0 {
 			return true
