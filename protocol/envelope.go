@@ -203,7 +203,7 @@ func DecodeParcel(parcel []byte) ([][]byte, error) {
 		return bad(fmt.Sprintf("between 1 and %d bytes", ParcelBytesMax))
 	}
 	var n int
-	rest := parcel
+	var rest []byte
 	switch c := parcel[0]; {
 	case c > 0x80 && c < 0x98:
 		n, rest = int(c-0x80), parcel[1:]

@@ -139,9 +139,7 @@ func byGeneration(records []api.Record) (groups [][]int) {
 		at[r.Generation] = append(at[r.Generation], i)
 	}
 	for _, g := range order {
-		for _, part := range slices.Collect(slices.Chunk(at[g], custodian.CapsulesRequestMax)) {
-			groups = append(groups, part)
-		}
+		groups = slices.AppendSeq(groups, slices.Chunk(at[g], custodian.CapsulesRequestMax))
 	}
 	return groups
 }
