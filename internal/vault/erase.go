@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -85,10 +87,10 @@ func (v *Vault) Erased(hash Hash) bool { return v.stage(hash) == gone }
 // load reads tombstones and finds what is put aside, and finishes erasures that were interrupted. Open calls it, alone.
 func (v *Vault) load(ctx context.Context) error {
 	v.erased, v.quarantined = map[Hash]erasure{}, map[Hash]struct{}{}
-	if err := v.store.all(ctx, tombstones, func(i Info) { v.erased[i.Hash] = tombstoned }); err != nil {
+	if err := v.store.each(ctx, tombstones, func(h Hash) { v.erased[h] = tombstoned }); err != nil {
 		return err
 	}
-	if err := v.store.all(ctx, quarantine, func(i Info) { v.quarantined[i.Hash] = struct{}{} }); err != nil {
+	if err := v.store.each(ctx, quarantine, func(h Hash) { v.quarantined[h] = struct{}{} }); err != nil {
 		return err
 	}
 	hashes := make([]Hash, 0, len(v.erased))
@@ -149,24 +151,21 @@ func (v *Vault) List(ctx context.Context, cursor string, limit int) ([]Info, str
 	return page, "", nil
 }
 
-// all yields every page of List.
+// all yields every file that List would, in one pass.
 func (v *Vault) all(ctx context.Context) iter.Seq2[Info, error] {
 	return func(yield func(Info, error) bool) {
-		for cursor := ""; ; {
-			page, next, err := v.List(ctx, cursor, 1000)
+		if err := v.usable(Hash{}); err != nil {
+			yield(Info{}, err)
+			return
+		}
+		for info, err := range v.store.ordered(ctx, files, nil) {
 			if err != nil {
-				yield(Info{}, err)
+				yield(Info{}, fmt.Errorf("vault: listing: %w", err))
 				return
 			}
-			for _, info := range page {
-				if !yield(info, nil) {
-					return
-				}
-			}
-			if next == "" {
+			if v.stage(info.Hash) == 0 && !yield(info, nil) {
 				return
 			}
-			cursor = next
 		}
 	}
 }
@@ -177,18 +176,20 @@ type Swept struct {
 	Bytes int64
 }
 
-// Sweep removes files that the ledger never came to name: those that keep does not claim and that were last put longer than olderThan ago.
-// No tombstone is left. keep is asked right before a file goes; an upload must therefore be on the ledger within olderThan.
+// Sweep removes files that the ledger never came to name: those that keep does not claim and that were last put longer than olderThan ago,
+// copies put aside included. No tombstone is left. keep is asked right before a file goes; an upload must therefore be on the ledger
+// within olderThan.
 func (v *Vault) Sweep(ctx context.Context, keep func(Hash) bool, olderThan time.Duration) (Swept, error) {
 	var swept Swept
+	orphan := func(i Info) bool { return i.Stored.Before(v.opts.Now().Add(-olderThan)) && !keep(i.Hash) }
 	for info, err := range v.all(ctx) {
 		if err != nil {
 			return swept, err
 		}
-		if !v.orphan(info, keep, olderThan) {
+		if !orphan(info) {
 			continue
 		}
-		removed, err := v.drop(ctx, info.Hash, func(now Info) bool { return v.orphan(now, keep, olderThan) })
+		removed, err := v.drop(ctx, fileKey(info.Hash), info.Hash, orphan)
 		if err != nil {
 			return swept, err
 		}
@@ -197,19 +198,33 @@ func (v *Vault) Sweep(ctx context.Context, keep func(Hash) bool, olderThan time.
 			swept.Bytes += info.Size
 		}
 	}
-	return swept, nil
+	return swept, v.sweepQuarantine(ctx, orphan)
 }
 
-func (v *Vault) orphan(info Info, keep func(Hash) bool, olderThan time.Duration) bool {
-	return info.Stored.Before(v.opts.Now().Add(-olderThan)) && !keep(info.Hash)
+func (v *Vault) sweepQuarantine(ctx context.Context, orphan func(Info) bool) error {
+	v.mu.RLock()
+	aside := slices.Collect(maps.Keys(v.quarantined))
+	v.mu.RUnlock()
+	for _, h := range aside {
+		removed, err := v.drop(ctx, quarantineKey(h), h, orphan)
+		if err != nil {
+			return err
+		}
+		if removed {
+			v.mu.Lock()
+			delete(v.quarantined, h)
+			v.mu.Unlock()
+		}
+	}
+	return nil
 }
 
-// drop removes a file without a tombstone if, looked at again under its lock, it should still go.
-func (v *Vault) drop(ctx context.Context, hash Hash, still func(Info) bool) (bool, error) {
+// drop removes an object of a file without a tombstone if, looked at again under the file's lock, it should still go.
+func (v *Vault) drop(ctx context.Context, key string, hash Hash, still func(Info) bool) (bool, error) {
 	lock := v.lock(hash)
 	lock.Lock()
 	defer lock.Unlock()
-	attrs, err := v.store.bucket.Attributes(ctx, fileKey(hash))
+	attrs, err := v.store.bucket.Attributes(ctx, key)
 	if isNotFound(err) {
 		return false, nil
 	}
@@ -219,7 +234,7 @@ func (v *Vault) drop(ctx context.Context, hash Hash, still func(Info) bool) (boo
 	if !still(Info{Hash: hash, Size: attrs.Size, Stored: attrs.ModTime}) {
 		return false, nil
 	}
-	removed, err := v.store.remove(ctx, fileKey(hash))
+	removed, err := v.store.remove(ctx, key)
 	if err != nil {
 		return false, fmt.Errorf("vault: removing %s: %w", hash, err)
 	}

@@ -34,6 +34,12 @@ func (r *Replicator) noteMissing(hash Hash, size int64, due time.Time) {
 	}
 }
 
+func (r *Replicator) noLongerMissing(hash Hash) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.missing, hash)
+}
+
 // Run does what nobody asks for, until ctx ends or the replicator is closed: it follows the index, fetches what is missing, walks the whole
 // index at intervals and whenever the members change, and scrubs. It returns the cause of its end.
 func (r *Replicator) Run(ctx context.Context) error {
@@ -162,13 +168,14 @@ func (r *Replicator) page(ctx context.Context, cursor string, pullNow bool, seen
 	return next, true, r.handOver(ctx, foreign, members, seen)
 }
 
-// sort erases what is erased and tells apart the files that belong here and are missing, and those that are here and belong elsewhere.
+// sort erases what is erased and tells apart the files that belong here and are missing, and those that are here, if only as a corrupt copy
+// put aside, and belong elsewhere.
 func (r *Replicator) sort(ctx context.Context, list []File, members []MemberID, seen *census) (lacking, foreign []File, err error) {
 	hashes := make([]Hash, len(list))
 	for i, f := range list {
 		hashes[i] = f.Hash
 	}
-	has, err := r.vault.Held(ctx, hashes)
+	has, err := r.vault.forEach(ctx, hashes, r.vault.Has)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -177,17 +184,21 @@ func (r *Replicator) sort(ctx context.Context, list []File, members []MemberID, 
 			if err := r.vault.Delete(ctx, f.Hash); err != nil {
 				return nil, nil, err
 			}
+			r.noLongerMissing(f.Hash)
 			continue
 		}
 		held := has[i]
 		here := slices.Contains(Placement(f.Hash, members, r.opts.Copies), r.cluster.Self())
+		if held || !here {
+			r.noLongerMissing(f.Hash) // another member pushed it, or now has to have it
+		}
 		switch {
 		case here && held:
 			seen.placed, seen.held, seen.heldBytes = seen.placed+1, seen.held+1, seen.heldBytes+f.Size
 		case here:
 			seen.placed++
 			lacking = append(lacking, f)
-		case held:
+		case held || r.vault.isQuarantined(f.Hash):
 			foreign = append(foreign, f)
 		}
 	}
@@ -264,8 +275,11 @@ func (r *Replicator) handOver(ctx context.Context, foreign []File, members []Mem
 			seen.handover++
 			continue
 		}
-		dropped, err := r.vault.drop(ctx, f.Hash, func(Info) bool { return true })
+		dropped, err := r.vault.drop(ctx, fileKey(f.Hash), f.Hash, func(Info) bool { return true })
 		if err != nil {
+			return err
+		}
+		if err := r.vault.release(ctx, f.Hash); err != nil {
 			return err
 		}
 		if dropped {
@@ -277,31 +291,46 @@ func (r *Replicator) handOver(ctx context.Context, foreign []File, members []Mem
 
 // ensure returns those of the files that a member has, after pushing the others to it.
 func (r *Replicator) ensure(ctx context.Context, id MemberID, list []File) (confirmed []Hash) {
+	for part := range slices.Chunk(list, handOverFiles) {
+		has := r.ask(ctx, id, part)
+		if has == nil {
+			return confirmed // the next walk asks again
+		}
+		for i, f := range part {
+			if has[i] || r.pushOnce(ctx, id, f.Hash, f.Size) == nil {
+				confirmed = append(confirmed, f.Hash)
+			}
+		}
+	}
+	return confirmed
+}
+
+// ask returns nil when there is no answer.
+func (r *Replicator) ask(ctx context.Context, id MemberID, list []File) []bool {
 	peer := r.cluster.Peer(id)
 	if peer == nil {
 		return nil
 	}
+	var bytes int64
 	hashes := make([]Hash, len(list))
 	for i, f := range list {
 		hashes[i] = f.Hash
+		bytes += f.Size
 	}
-	asked, cancel := context.WithTimeout(ctx, r.opts.PeerTimeout)
+	asked, cancel := context.WithTimeout(ctx, r.exchangeTimeout(bytes))
 	defer cancel()
 	has, err := peer.Has(asked, hashes)
 	if err == nil && len(has) != len(hashes) {
 		err = fmt.Errorf("answers for %d of %d files", len(has), len(hashes))
 	}
-	r.dealt(id, err)
+	if ctx.Err() == nil {
+		r.dealt(id, err)
+	}
 	if err != nil {
 		r.opts.Log.Info("asking for files failed", "member", id.String(), "error", err)
 		return nil
 	}
-	for i, f := range list {
-		if has[i] || r.pushOnce(ctx, id, f.Hash, f.Size) == nil {
-			confirmed = append(confirmed, f.Hash)
-		}
-	}
-	return confirmed
+	return has
 }
 
 // retry tries again for the missing files that are due, the longest due first.
@@ -341,7 +370,7 @@ func (r *Replicator) retryOne(ctx context.Context, hash Hash) {
 	size := w.size
 	r.mu.Unlock()
 	held, err := r.vault.Has(ctx, hash)
-	if err == nil && !held {
+	if err == nil && !held && r.placedHere(hash) {
 		err = r.pull(ctx, hash, size)
 	}
 	r.mu.Lock()
@@ -398,8 +427,8 @@ type Scrubbed struct {
 	Bytes                    int64
 }
 
-// Scrub reads every file held, at most at ScrubBytesPerSecond, puts aside those that are corrupt and fetches them from other members. One
-// that no member gives stays Missing; that is no error.
+// Scrub reads every file held, at most at ScrubBytesPerSecond, puts aside those that are corrupt and, where they belong here, fetches them from
+// other members. One that no member gives stays Missing; that is no error.
 func (r *Replicator) Scrub(ctx context.Context) (Scrubbed, error) {
 	var found Scrubbed
 	limiter := rate.NewLimiter(rate.Limit(r.opts.ScrubBytesPerSecond), FileBytesMax)
@@ -416,7 +445,7 @@ func (r *Replicator) Scrub(ctx context.Context) (Scrubbed, error) {
 			continue
 		case errors.Is(err, ErrCorrupt):
 			found.Corrupt++
-			if r.pull(ctx, info.Hash, sizeUnknown) == nil {
+			if r.placedHere(info.Hash) && r.pull(ctx, info.Hash, sizeUnknown) == nil {
 				found.Repaired++
 			}
 		case err != nil:

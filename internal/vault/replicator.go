@@ -25,6 +25,7 @@ const (
 	PeerPushesMax     = 256     // pushes to one member under way or waiting; of more, the member's own walk fetches the file
 	peerPushesActive  = 4
 	walkPageFiles     = 256
+	handOverFiles     = 32 // files asked about at once, which the other member has to read
 	retryFilesMax     = 256
 	repairParallelMax = 4
 	slowestBytesPerS  = 128 << 10 // a peer slower than this is given up on
@@ -34,7 +35,7 @@ const (
 // Fetch yields is held against the hash.
 type Peer interface {
 	ID() MemberID
-	// Has tells for each of at most HashesMax files whether a copy is held.
+	// Has tells for each of at most HashesMax files whether a good copy is held: each has just been read and hashed (Vault.Held).
 	Has(ctx context.Context, hashes []Hash) ([]bool, error)
 	// Fetch returns a file, which the caller closes; reading ends with ctx too. An error that wraps ErrNotFound says that the peer is well
 	// but has no copy.
@@ -232,8 +233,10 @@ func (r *Replicator) count(f func(*Status)) {
 
 func (r *Replicator) corruptHere(hash Hash) {
 	r.opts.Log.Warn("corrupt copy put aside", "file", hash.String())
-	r.noteMissing(hash, sizeUnknown, time.Now())
-	r.Wake()
+	if r.placedHere(hash) {
+		r.noteMissing(hash, sizeUnknown, time.Now())
+		r.Wake()
+	}
 }
 
 // Stored says where a file is when Store returns.

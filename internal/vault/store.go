@@ -330,8 +330,13 @@ func noEOF(err error) error {
 	return err
 }
 
-// ordered yields the objects of a class in the order of their hashes, after one of them if given.
+// ordered yields the objects of a class in the order of their hashes, after one of them if given. A service is asked for a whole class at
+// once, and from the middle shard by shard, since not all of them can begin at a key; a folder always shard by shard, since fileblob
+// walks all that has the prefix anew for every page.
 func (s *store) ordered(ctx context.Context, class string, after *Hash) iter.Seq2[Info, error] {
+	if after == nil && s.folder == nil {
+		return s.under(ctx, class+"/")
+	}
 	return func(yield func(Info, error) bool) {
 		first := 0
 		if after != nil {
@@ -350,18 +355,13 @@ func (s *store) ordered(ctx context.Context, class string, after *Hash) iter.Seq
 	}
 }
 
-// all calls visit with every object of a class, in no order. A service is asked for the class at once, a folder shard by shard, since
-// fileblob walks all that has the prefix anew for every page.
-func (s *store) all(ctx context.Context, class string, visit func(Info)) error {
-	list := s.under(ctx, class+"/")
-	if s.folder != nil {
-		list = s.ordered(ctx, class, nil)
-	}
-	for info, err := range list {
+// each calls visit with the hash of every object of a class.
+func (s *store) each(ctx context.Context, class string, visit func(Hash)) error {
+	for info, err := range s.ordered(ctx, class, nil) {
 		if err != nil {
 			return err
 		}
-		visit(info)
+		visit(info.Hash)
 	}
 	return nil
 }

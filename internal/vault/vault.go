@@ -150,24 +150,36 @@ func (v *Vault) Has(ctx context.Context, hash Hash) (bool, error) {
 	return ok, nil
 }
 
-// Held is Has for up to HashesMax files at once, in their order; it answers Peer.Has.
+// Held tells for up to HashesMax files, in their order, whether a good copy is held: each is read and hashed as in Verify, since the
+// member that asks may let go of its own copy upon the answer. It is what answers Peer.Has.
 func (v *Vault) Held(ctx context.Context, hashes []Hash) ([]bool, error) {
 	if len(hashes) > HashesMax {
 		return nil, fmt.Errorf("%w: %d hashes asked for at once, %d are allowed", ErrSize, len(hashes), HashesMax)
 	}
-	held := make([]bool, len(hashes))
+	return v.forEach(ctx, hashes, func(ctx context.Context, h Hash) (bool, error) {
+		_, err := v.Verify(ctx, h)
+		if errors.Is(err, ErrNotFound) || errors.Is(err, ErrErased) || errors.Is(err, ErrCorrupt) {
+			return false, nil
+		}
+		return err == nil, err
+	})
+}
+
+// forEach asks about many files at a time.
+func (v *Vault) forEach(ctx context.Context, hashes []Hash, ask func(context.Context, Hash) (bool, error)) ([]bool, error) {
+	answers := make([]bool, len(hashes))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallelMax)
 	for i, h := range hashes {
 		group.Go(func() (err error) {
-			held[i], err = v.Has(ctx, h)
+			answers[i], err = ask(ctx, h)
 			return err
 		})
 	}
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	return held, nil
+	return answers, nil
 }
 
 // Get returns a file and its size; the caller closes the reader. All of the content has been checked against the hash before Get returns;

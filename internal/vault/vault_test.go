@@ -325,7 +325,7 @@ func TestCorruptCopyIsPutAside(t *testing.T) {
 					if keys := allKeys(t, bucket); !slices.Equal(keys, []string{fileKey(h)}) {
 						t.Fatalf("in the bucket: %v", keys)
 					}
-					if _, err := v.drop(t.Context(), h, func(Info) bool { return true }); err != nil {
+					if _, err := v.drop(t.Context(), fileKey(h), h, func(Info) bool { return true }); err != nil {
 						t.Fatal(err)
 					}
 				})
@@ -400,7 +400,7 @@ func TestListPages(t *testing.T) {
 }
 
 func TestSweep(t *testing.T) {
-	onEachBucket(t, func(t *testing.T, open func(Options) *Vault, _ *blob.Bucket) {
+	onEachBucket(t, func(t *testing.T, open func(Options) *Vault, bucket *blob.Bucket) {
 		now := time.Now()
 		v := open(Options{Now: func() time.Time { return now }})
 		kept, orphan := put(t, v, content(1, 10)), put(t, v, content(2, 20))
@@ -416,6 +416,18 @@ func TestSweep(t *testing.T) {
 			t.Fatal("the orphan is held, or left a tombstone")
 		}
 		put(t, v, content(2, 20)) // it may come again
+		if err := bucket.WriteAll(t.Context(), fileKey(orphan), []byte("rot"), nil); err != nil {
+			t.Fatal(err)
+		}
+		_, err := read(v, orphan)
+		wantError(t, err, ErrCorrupt)
+		now = now.Add(2 * time.Hour)
+		if _, err := v.Sweep(t.Context(), keep, time.Hour); err != nil || v.isQuarantined(orphan) {
+			t.Fatal("an orphan's copy stays aside", err)
+		}
+		if keys := allKeys(t, bucket); !slices.Equal(keys, []string{fileKey(kept)}) {
+			t.Fatalf("in the bucket: %v", keys)
+		}
 		if _, err := read(v, kept); err != nil {
 			t.Fatal(err)
 		}
