@@ -31,7 +31,7 @@ const (
 	PathAccesses     = "/v1/accesses"                // GET (reader) → []Access that are still open
 	PathAccess       = "/v1/accesses/{id}"           // GET (reader) → Access
 	PathShares       = "/v1/accesses/{id}/shares"    // POST (reader) ShareRequest → Shares
-	PathFile         = "/v1/files/{hash}"            // PUT (member or practitioner) bytes; GET (patient, or reader with ?access=) bytes
+	PathFile         = "/v1/files/{hash}"            // PUT (member or practitioner) bytes → StoredFile; GET (patient, or reader with ?access=) bytes
 )
 
 // Network tells a newcomer all that is public.
@@ -103,6 +103,10 @@ type Result struct {
 	Height uint64            `json:"height"`
 	First  uint64            `json:"first"` // index in the log of the first action's entry
 	Access *AccessDecision   `json:"access,omitempty"`
+
+	// Problem says why the gateway could not have this envelope executed, though others of the same submission were: OK is false, and
+	// neither ID nor Reason means anything.
+	Problem *Problem `json:"problem,omitempty"`
 }
 
 // AccessDecision is the outcome of a RequestAccess in the envelope, so that the reader need not ask again.
@@ -250,6 +254,13 @@ type Share struct {
 	Reason    protocol.Reason `json:"reason,omitempty"`
 	Detail    string          `json:"detail,omitempty"`
 	Retry     bool            `json:"retry,omitempty"` // this custodian may be able to answer shortly
+}
+
+// StoredFile says that a file is kept. Note is not empty if fewer members hold it by now than should; they go on.
+type StoredFile struct {
+	Hash protocol.Hash `json:"hash"`
+	Size uint64        `json:"size"`
+	Note string        `json:"note,omitempty"`
 }
 
 // JournalProof is all that proves a journal complete at one checkpoint: the seal at the checkpoint's end, under whose map root lie the heads

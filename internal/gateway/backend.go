@@ -23,6 +23,8 @@ type Backend struct {
 	// the block is committed here.
 	SubmitEnvelope func(ctx context.Context, envelope []byte) (protocol.Result, error)
 	SubmitParcel   func(ctx context.Context, parcel []byte) ([]protocol.Result, error)
+	// Fault says what kind of failure an error of the two is.
+	Fault func(error) Fault
 	// Checkpoint returns a checkpoint that a quorum has cosigned, of at least size entries and at most maxAge ms old, and its size.
 	Checkpoint func(ctx context.Context, size, maxAge uint64) (note []byte, covers uint64, err error)
 	// Sponsor signs protocol.SponsorMessage with the member's key.

@@ -3,10 +3,12 @@ package node
 import (
 	"context"
 	"crypto/ed25519"
+	"errors"
 	"io"
 	"time"
 
 	"github.com/anamnesis-health/anamnesis/internal/api"
+	"github.com/anamnesis-health/anamnesis/internal/consensus"
 	"github.com/anamnesis-health/anamnesis/internal/gateway"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/keygen"
 	"github.com/anamnesis-health/anamnesis/internal/threshold"
@@ -20,7 +22,7 @@ func (n *Node) backend() gateway.Backend {
 		gateways[id] = a.Gateway
 	}
 	b := gateway.Backend{Ledger: n.ledger, Member: n.member, Policy: n.policy, Gateways: gateways, Now: n.now, Log: n.log,
-		SubmitEnvelope: n.SubmitEnvelope, SubmitParcel: n.SubmitParcel, Shares: n.Shares, SetName: n.book.setName, Name: n.name, Health: n.Health,
+		SubmitEnvelope: n.SubmitEnvelope, SubmitParcel: n.SubmitParcel, Shares: n.Shares, SetName: n.book.setName, Name: n.name, Health: n.Health, Fault: fault,
 		ReadFile: func(ctx context.Context, h protocol.Hash) (io.ReadCloser, int64, error) {
 			return n.replicator.Get(ctx, h)
 		},
@@ -40,6 +42,22 @@ func (n *Node) backend() gateway.Backend {
 		return s.Note, err
 	}
 	return b
+}
+
+// fault sorts the engine's errors for the gateway.
+func fault(err error) gateway.Fault {
+	var refused *consensus.RefusedError
+	switch {
+	case errors.Is(err, consensus.ErrPoolFull):
+		return gateway.FaultBusy
+	case errors.Is(err, consensus.ErrStopped):
+		return gateway.FaultStopped
+	case errors.Is(err, consensus.ErrTooLarge), errors.As(err, &refused), errors.Is(err, ErrUnverified):
+		return gateway.FaultRefused
+	case errors.Is(err, consensus.ErrExpired):
+		return gateway.FaultDropped
+	}
+	return gateway.FaultOther
 }
 
 // submitAlone sends an envelope as a parcel of its own.

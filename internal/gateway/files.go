@@ -1,0 +1,166 @@
+package gateway
+
+import (
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/anamnesis-health/anamnesis/internal/api"
+	"github.com/anamnesis-health/anamnesis/internal/ledger"
+	"github.com/anamnesis-health/anamnesis/internal/ledger/consent"
+	"github.com/anamnesis-health/anamnesis/internal/ledger/journal"
+	"github.com/anamnesis-health/anamnesis/protocol"
+)
+
+// putFile keeps an encrypted file, for a record that its author is about to enter.
+func (s *server) putFile(w http.ResponseWriter, r *http.Request) error {
+	hash, err := id(protocol.ParseHash, r.PathValue("hash"))
+	if err != nil {
+		return err
+	}
+	if err := s.view(func(v *ledger.View) error { _, err := s.staff(v, r); return err }); err != nil {
+		return err
+	}
+	switch size := r.ContentLength; {
+	case size < 0:
+		return problem(http.StatusLengthRequired, "length", "The file's length is missing", "Send it with Content-Length.")
+	case size == 0:
+		return bad("length", "The file is empty", "An encrypted file has a header at least.")
+	case size > protocol.RecordFileBytesMax:
+		return tooLarge(protocol.RecordFileBytesMax)
+	}
+	body := &arriving{r: http.MaxBytesReader(w, r.Body, r.ContentLength)}
+	note, err := s.StoreFile(r.Context(), hash, body, r.ContentLength)
+	if err != nil {
+		if body.err != nil && r.Context().Err() == nil {
+			return cutOff(body.err)
+		}
+		return err
+	}
+	return replyStatus(w, http.StatusCreated, api.StoredFile{Hash: hash, Size: uint64(r.ContentLength), Note: note})
+}
+
+// arriving is a body that remembers that it did not arrive whole.
+type arriving struct {
+	r   io.Reader
+	err error
+}
+
+func (a *arriving) Read(p []byte) (int, error) {
+	n, err := a.r.Read(p)
+	if err != nil && err != io.EOF {
+		a.err = err
+	}
+	return n, err
+}
+
+// getFile serves ciphertext to the patient of a record with that file, or to the reader of an open access that lists one; to nobody else,
+// and without telling whether there is such a file.
+func (s *server) getFile(w http.ResponseWriter, r *http.Request) error {
+	hash, err := id(protocol.ParseHash, r.PathValue("hash"))
+	if err != nil {
+		return err
+	}
+	q, err := params(r, "journal", "record", "access")
+	if err != nil {
+		return err
+	}
+	if len(q) != 1 {
+		return bad("query", "It is not said by what right the file is asked for", "Give one of ?journal=, ?record= (the patient) and ?access= (a reader).")
+	}
+	if err := s.view(func(v *ledger.View) error { return s.mayRead(v, r, hash, q) }); err != nil {
+		return err
+	}
+	body, size, err := s.ReadFile(r.Context(), hash)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = body.Close() }()
+	h := w.Header()
+	h["Content-Type"] = []string{"application/octet-stream"}
+	h["Content-Length"] = []string{strconv.FormatInt(size, 10)}
+	h["Etag"] = []string{`"` + hash.String() + `"`}
+	if r.Method == http.MethodHead {
+		return nil
+	}
+	if n, err := io.Copy(w, body); err != nil || n != size {
+		panic(http.ErrAbortHandler) // the reader must see that it is not whole
+	}
+	return nil
+}
+
+// mayRead is nil if the asker may have the file.
+func (s *server) mayRead(v *ledger.View, r *http.Request, hash protocol.Hash, q url.Values) error {
+	a, err := s.ask(v, r)
+	if err != nil {
+		return err
+	}
+	switch {
+	case q.Has("access"):
+		which, err := id(protocol.ParseAccessID, q.Get("access"))
+		if err != nil {
+			return err
+		}
+		return s.mayReadUnder(v, a, which, hash)
+	case q.Has("record"):
+		which, err := id(protocol.ParseRecordID, q.Get("record"))
+		if err != nil {
+			return err
+		}
+		row, ok, err := journal.Record(v, which)
+		if err != nil {
+			return err
+		}
+		if !ok || row.Ciphertext != hash || !a.isPatientOf(row.Journal) {
+			return noFile
+		}
+		return nil
+	}
+	in, err := id(protocol.ParseJournalID, q.Get("journal"))
+	if err != nil {
+		return err
+	}
+	if !a.isPatientOf(in) {
+		return noFile
+	}
+	rows, err := journal.Records(v, in)
+	if err != nil {
+		return err
+	}
+	for _, n := range rows {
+		if n.Row.Ciphertext == hash {
+			return nil
+		}
+	}
+	return noFile
+}
+
+// mayReadUnder asks the contracts again: a revocation closes the vault as it closes the custodians.
+func (s *server) mayReadUnder(v *ledger.View, a asker, which protocol.AccessID, hash protocol.Hash) error {
+	row, ok, err := consent.Access(v, which)
+	if err != nil {
+		return err
+	}
+	if !ok || !a.is(row.Reader) || row.Deadline <= s.Now() {
+		return noFile
+	}
+	for _, rec := range row.Records {
+		found, ok, err := journal.Record(v, rec)
+		if err != nil {
+			return err
+		}
+		if !ok || found.Ciphertext != hash {
+			continue
+		}
+		resource := ledger.Resource(journal.Named{ID: rec, Row: found})
+		decisions, err := consent.StillPermits(v, v.Contracts(), row, a.principal(), max(s.Now(), v.Head.Time), []consent.Resource{resource})
+		if err != nil {
+			return err
+		}
+		if len(decisions) == 1 && decisions[0].Permitted {
+			return nil
+		}
+	}
+	return noFile
+}

@@ -1,0 +1,181 @@
+package gateway
+
+import (
+	"net/http"
+
+	"github.com/anamnesis-health/anamnesis/internal/api"
+	"github.com/anamnesis-health/anamnesis/internal/ledger"
+	"github.com/anamnesis-health/anamnesis/internal/ledger/consent"
+	"github.com/anamnesis-health/anamnesis/internal/ledger/journal"
+	"github.com/anamnesis-health/anamnesis/protocol"
+)
+
+// getJournal tells a member, a practitioner in good standing, or the patient what writing into a journal takes.
+func (s *server) getJournal(w http.ResponseWriter, r *http.Request) error {
+	in, err := journalID(r)
+	if err != nil {
+		return err
+	}
+	var out api.Journal
+	err = s.view(func(v *ledger.View) error {
+		a, err := s.ask(v, r)
+		if err != nil {
+			return err
+		}
+		patient := a.isPatientOf(in)
+		switch {
+		case a.signer.Kind == protocol.ActorPatient && !patient:
+			return noJournal
+		case !patient && !a.actor.Credential:
+			return noCredential
+		}
+		row, ok, err := journal.Get(v, in)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return noJournal
+		}
+		out = api.Journal{ID: in, Controller: row.Controller, Recipient: row.Recipient[:], LabelEpoch: row.LabelEpoch, Sponsor: row.Sponsor, Opened: row.Opened}
+		if patient {
+			head, err := journal.Head(v, in)
+			if err != nil {
+				return err
+			}
+			out.Count, out.Chain = head.Count, head.Chain
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return reply(w, out)
+}
+
+// getEntries is a page of the patient's own journal, with names beside the signers.
+func (s *server) getEntries(w http.ResponseWriter, r *http.Request) error {
+	in, err := journalID(r)
+	if err != nil {
+		return err
+	}
+	q, err := params(r, "from", "max")
+	if err != nil {
+		return err
+	}
+	from, err := number(q, "from", 0, 0, 1<<56)
+	if err != nil {
+		return err
+	}
+	limit, err := number(q, "max", EntriesPageDefault, 1, EntriesPageMax)
+	if err != nil {
+		return err
+	}
+	names := s.newPeople()
+	var page []ledger.Stored
+	var head protocol.Head
+	err = s.view(func(v *ledger.View) error {
+		if err := s.patientOf(v, r, in); err != nil {
+			return err
+		}
+		if head, err = journal.Head(v, in); err != nil {
+			return err
+		}
+		page, err = entriesPage(v, in, from, int(limit), names)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	names.ask(r.Context())
+	out := api.Entries{Entries: make([]api.Entry, len(page)), Count: head.Count}
+	for i, e := range page {
+		out.Entries[i] = entry(e)
+		out.Entries[i].Who = names.who(e.Entry.Signer)
+	}
+	if next := from + uint64(len(page)); len(page) > 0 && next < head.Count {
+		out.Next = next
+	}
+	return reply(w, out)
+}
+
+// entriesPage reads entries until there are limit of them, or they are too many bytes; one is always read.
+func entriesPage(v *ledger.View, in protocol.JournalID, from uint64, limit int, names *people) (page []ledger.Stored, err error) {
+	size := 0
+	scan := v.Journal(in, from, func(e ledger.Stored) bool {
+		if err = names.note(v, e.Entry.Signer); err != nil {
+			return false
+		}
+		page, size = append(page, e), size+len(e.Raw)
+		return len(page) < limit && size < PageBytesMax
+	})
+	if err == nil {
+		err = scan
+	}
+	return page, err
+}
+
+func entry(e ledger.Stored) api.Entry {
+	return api.Entry{Index: e.Index, Salt: e.Salt[:], Raw: e.Raw}
+}
+
+func (s *server) getContracts(w http.ResponseWriter, r *http.Request) error {
+	in, err := journalID(r)
+	if err != nil {
+		return err
+	}
+	out := []api.Contract{}
+	err = s.view(func(v *ledger.View) error {
+		if err := s.patientOf(v, r, in); err != nil {
+			return err
+		}
+		rows, err := consent.Contracts(v, in)
+		for _, c := range rows {
+			out = append(out, api.Contract{ID: c.ID, Template: c.Row.Template, Policy: string(c.Row.Policy), NotBefore: c.Row.NotBefore, NotAfter: c.Row.NotAfter,
+				UsesMax: c.Row.UsesMax, Uses: c.Row.Uses, State: stateName(c.Row, s.Now()), Granted: c.Row.Granted, Over: c.Row.Over})
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return reply(w, out)
+}
+
+// stateName is a contract's state now: one whose time is over has ended, though the entry of its end waits for the next block.
+func stateName(c consent.ContractRow, now uint64) string {
+	switch {
+	case c.State == consent.StateRevoked:
+		return "revoked"
+	case c.State == consent.StateEnded, now >= c.NotAfter:
+		return "ended"
+	}
+	return "active"
+}
+
+func (s *server) getRecords(w http.ResponseWriter, r *http.Request) error {
+	in, err := journalID(r)
+	if err != nil {
+		return err
+	}
+	out := []api.Record{}
+	err = s.view(func(v *ledger.View) error {
+		if err := s.patientOf(v, r, in); err != nil {
+			return err
+		}
+		rows, err := journal.Records(v, in)
+		for _, n := range rows {
+			out = append(out, record(n))
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return reply(w, out)
+}
+
+func record(n journal.Named) api.Record {
+	r := n.Row
+	return api.Record{ID: n.ID, Journal: r.Journal, Seq: r.Seq, Label: r.Label, Member: r.Member, Practitioner: r.Practitioner, Recorded: r.Recorded,
+		Ciphertext: r.Ciphertext, Size: r.Size, Capsule: r.Capsule, Generation: r.Generation, Manifest: r.Manifest, Root: r.Root}
+}

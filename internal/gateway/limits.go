@@ -1,0 +1,62 @@
+package gateway
+
+import (
+	"time"
+
+	"github.com/anamnesis-health/anamnesis/protocol"
+)
+
+// Limits of the gateway, units last.
+const (
+	// SubmissionEnvelopesMax is how many envelopes one POST of JSON may carry.
+	SubmissionEnvelopesMax = 256
+	// SubmissionBytesMax bounds its body.
+	SubmissionBytesMax = 6 << 20
+	// SharesBytesMax bounds a ShareRequest.
+	SharesBytesMax = 4 << 20
+	// SmallBytesMax bounds every other JSON body.
+	SmallBytesMax = 8 << 10
+
+	// EntriesPageDefault and EntriesPageMax are the entries on one page of a journal, PageBytesMax their bytes together.
+	EntriesPageDefault = 200
+	EntriesPageMax     = 1000
+	PageBytesMax       = 4 << 20
+
+	// CheckpointMillisMin is the least maximum age that may be asked of a checkpoint: cosignatures carry whole seconds.
+	CheckpointMillisMin     = 1_000
+	CheckpointMillisDefault = 60_000
+	// checkpointAnyMillis asks for a checkpoint of any age: right for a receipt, which says that something happened.
+	checkpointAnyMillis = 100 * 366 * 24 * 3600_000
+
+	// AccessesMax is how many open accesses of one reader are listed; accessesScanMax is how many of all readers are looked at.
+	AccessesMax     = 1000
+	accessesScanMax = 1 << 18
+
+	// Names that other members are asked for: at once, in all, and for how long, for one request.
+	namesAtOnce = 8
+	namesMax    = 512
+	namesWait   = 3 * time.Second
+
+	// Bounds of a practitioner's name, in bytes.
+	saltBytesMin       = 16
+	saltBytesMax       = 64
+	personNameBytesMax = 200
+)
+
+// Requests that are served at once, by what they cost: beyond these a gateway asks to come back.
+const (
+	lightAtOnce  = 2048
+	submitAtOnce = 16384
+	heavyAtOnce  = 128
+)
+
+// How long a request may take, its body and answer included.
+const (
+	lightTime  = 20 * time.Second
+	submitTime = 30 * time.Second
+	heavyTime  = 2 * time.Minute
+	fileTime   = 10 * time.Minute
+	writeGrace = 5 * time.Second // on top, to say that the time is over
+)
+
+const parcelBytesMax = protocol.ParcelBytesMax

@@ -1,0 +1,78 @@
+package gateway
+
+import (
+	"net/http"
+
+	"github.com/anamnesis-health/anamnesis/internal/api"
+)
+
+// routes is all that the gateway serves, with what its document says of each.
+func (s *server) routes() []route {
+	const get, post, put = http.MethodGet, http.MethodPost, http.MethodPut
+	document := s.document()
+	return []route{
+		{get, api.PathNetwork, s.getNetwork, light, lightTime, true, operation{tag: "network",
+			summary: "What a newcomer needs to know of the network", out: api.Network{}}},
+		{get, api.PathHealth, s.getHealth, light, lightTime, true, operation{tag: "network",
+			summary: "Whether this node serves, and what is wrong if not", detail: "503 with the same body when something is wrong.", out: api.Health{}}},
+		{get, api.PathOpenAPI, document, light, lightTime, true, operation{tag: "network", summary: "This document", outType: "application/json"}},
+		{get, api.PathMembers, s.getMembers, light, lightTime, true, operation{tag: "network", summary: "The member organisations, those that left too", out: []api.Member{}}},
+
+		{post, api.PathActions, s.postActions, submit, submitTime, false, operation{tag: "actions",
+			summary: "Have signed envelopes executed",
+			detail: "JSON names envelopes that are executed each by itself, side by side; application/cbor is one parcel (docs/spec/protocol.md) as it is. " +
+				"Answers come once the block is committed here, in the order of the envelopes. With Accept: application/cbor the answer is the canonical CBOR of a list of results.",
+			in: api.Submission{}, inAlso: "application/cbor", out: api.Results{}, outAlso: "application/cbor"}},
+		{get, api.PathAction, s.getAction, light, lightTime, false, operation{tag: "actions",
+			summary: "What became of an executed envelope", detail: "The decision on an access is told to the envelope's signer alone.", signed: signedMay, who: "the envelope's signer", out: api.Result{}}},
+
+		{get, api.PathCheckpoint, s.getCheckpoint, light, lightTime, true, operation{tag: "log",
+			summary: "A checkpoint that a quorum has cosigned (C2SP tlog-checkpoint)", outType: "text/plain",
+			query: []parameter{{"size", "covers at least so many entries; default 0"}, {"max_age_ms", "a quorum cosigned it no longer ago; at least 1000, default 60000"}}}},
+		{get, api.PathTile, s.getLog, light, lightTime, true, operation{tag: "log",
+			summary: "The log as C2SP tlog-tiles: checkpoint, tile/<L>/<N>[.p/<W>], tile/entries/<N>[.p/<W>]", outType: "application/octet-stream", outAlso: "text/plain"}},
+		{get, api.PathConsistency, s.getConsistency, light, lightTime, true, operation{tag: "log",
+			summary: "That the log of one size extends that of a smaller one (RFC 6962 §2.1.2)", out: api.Hashes{},
+			query: []parameter{{"from", "the smaller size; default 0"}, {"to", "the larger size; default all"}}}},
+		{get, api.PathReceipt, s.getReceipt, light, lightTime, false, operation{tag: "log",
+			summary: "A receipt of one entry (C2SP tlog-proof); its extra data is salt ‖ entry", signed: signedMust, who: "who signed the entry's envelope, or the journal's patient", outType: "text/plain"}},
+
+		{post, api.PathSponsor, s.postSponsor, light, lightTime, false, operation{tag: "people",
+			summary: "Ask this member to sponsor a new journal", in: api.Sponsor{}, out: api.Sponsorship{}}},
+		{get, api.PathPractitioner, s.getPractitioner, light, lightTime, false, operation{tag: "people",
+			summary: "What the ledger says of a practitioner", detail: "The name is told to signers that the network knows, if it opens the commitment.",
+			signed: signedMay, who: "any member, practitioner or patient", out: api.Practitioner{}}},
+		{put, api.PathPractitioner, s.putPractitioner, light, lightTime, false, operation{tag: "people",
+			summary: "Keep the name of this member's own practitioner, off the ledger", signed: signedMust, who: "the gateway's member", in: api.PractitionerName{}}},
+
+		{get, api.PathJournal, s.getJournal, light, lightTime, false, operation{tag: "journals",
+			summary: "What it takes to write into a journal", signed: signedMust, who: "a member, a practitioner with a valid credential, or the patient", out: api.Journal{}}},
+		{get, api.PathEntries, s.getEntries, light, lightTime, false, operation{tag: "journals",
+			summary: "The journal's entries, a page at a time", signed: signedMust, who: "the patient", out: api.Entries{},
+			query: []parameter{{"from", "the first entry's place in the journal; default 0"}, {"max", "entries on the page, 1 to 1000; default 200"}}}},
+		{get, api.PathContracts, s.getContracts, light, lightTime, false, operation{tag: "journals",
+			summary: "The journal's contracts, those that are over too", signed: signedMust, who: "the patient", out: []api.Contract{}}},
+		{get, api.PathRecords, s.getRecords, light, lightTime, false, operation{tag: "journals",
+			summary: "The journal's records", signed: signedMust, who: "the patient", out: []api.Record{}}},
+		{get, api.PathProof, s.getProof, heavy, heavyTime, false, operation{tag: "journals",
+			summary: "All that proves the journal and the constitution complete", signed: signedMust, who: "the patient", out: api.JournalProof{},
+			query: []parameter{{"max_age_ms", "a quorum cosigned the checkpoint no longer ago; at least 1000, default 60000"}}}},
+
+		{get, api.PathAccesses, s.getAccesses, heavy, lightTime, false, operation{tag: "accesses",
+			summary: "The asker's accesses that are still open", signed: signedMust, who: "a reader", out: []api.Access{}}},
+		{get, api.PathAccess, s.getAccess, light, lightTime, false, operation{tag: "accesses",
+			summary: "An open access and its records", signed: signedMust, who: "the access's reader", out: api.Access{}}},
+		{post, api.PathShares, s.postShares, heavy, lightTime, false, operation{tag: "accesses",
+			summary: "The custodians' shares of an access's records, sealed to its one-time key", signed: signedMust, who: "the access's reader",
+			in: api.ShareRequest{}, out: api.Shares{}}},
+
+		{put, api.PathFile, s.putFile, heavy, fileTime, false, operation{tag: "files",
+			summary: "Keep an encrypted file under the SHA-256 of its bytes", signed: signedMust, who: "a member, or a practitioner with a valid credential",
+			inType: "application/octet-stream", out: api.StoredFile{}, status: http.StatusCreated}},
+		{get, api.PathFile, s.getFile, heavy, fileTime, false, operation{tag: "files",
+			summary: "An encrypted file", detail: "Exactly one parameter says by what right. 404 says alike that there is no such file and that it is not the asker's.",
+			signed: signedMust, who: "the patient (journal or record), or a reader (access)", outType: "application/octet-stream",
+			query: []parameter{{"journal", "the patient's journal that has a record with this file"}, {"record", "the patient's record with this file"},
+				{"access", "the reader's open access that lists a record with this file"}}}},
+	}
+}
