@@ -1,8 +1,11 @@
 package fhir
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -118,6 +121,30 @@ func TestEqual(t *testing.T) {
 	}
 	if _, err := Hash([]byte(`{`)); !errors.Is(err, &Problem{Code: CodeTruncated}) {
 		t.Errorf("hash of a broken value: %v", err)
+	}
+}
+
+func TestCanonicalVectors(t *testing.T) {
+	raw, err := os.ReadFile(filepath.Join("..", "..", "docs", "spec", "vectors", "fhir-canonical.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var vectors []struct{ Name, Input, Canonical, Hash, Error string }
+	if err := json.Unmarshal(raw, &vectors); err != nil || len(vectors) == 0 {
+		t.Fatalf("%d vectors: %v", len(vectors), err)
+	}
+	for _, v := range vectors {
+		c, err := Canonical([]byte(v.Input))
+		if v.Error != "" {
+			if !errors.Is(err, &Problem{Code: Code(v.Error)}) {
+				t.Errorf("%s: %v", v.Name, err)
+			}
+			continue
+		}
+		h, _ := Hash([]byte(v.Input))
+		if err != nil || string(c) != v.Canonical || hex.EncodeToString(h[:]) != v.Hash {
+			t.Errorf("%s: %s %x %v", v.Name, c, h, err)
+		}
 	}
 }
 

@@ -28,7 +28,11 @@ func Files(paths []string, lim Limits) ([]string, error) {
 	lim = lim.orDefault()
 	var files []string
 	for _, root := range paths {
-		err := filepath.WalkDir(root, func(p string, e fs.DirEntry, err error) error {
+		root, err := filepath.EvalSymlinks(root) // a link given by name is meant
+		if err != nil {
+			return nil, fmt.Errorf("fhir: list: %w", err)
+		}
+		err = filepath.WalkDir(root, func(p string, e fs.DirEntry, err error) error {
 			switch {
 			case err != nil:
 				return err
