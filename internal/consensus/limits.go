@@ -67,8 +67,9 @@ func (l Limits) withDefaults() Limits {
 }
 
 const (
-	refusedRememberMax = 4_096 // hashes of parcels that Check refused
-	waitersMax         = 256   // Submit calls that wait for the same bytes
+	refusedRememberMax = 4_096    // hashes of parcels that Check refused
+	rememberBytesMax   = 16 << 20 // results remembered after commit
+	waitersMax         = 256      // Submit calls that wait for the same bytes
 	gossipBytesMax     = 256 << 10
 	relayAfter         = 150 * time.Millisecond // a peer's parcel goes on to others only if not committed by then
 	repeatAfter        = 2 * time.Second        // a peer is told again of what waits if no block comes for so long

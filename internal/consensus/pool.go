@@ -499,12 +499,12 @@ func (p *pool) size() (parcels, bytes int) {
 	return len(p.items), p.bytes
 }
 
-// outcomes remembers the newest max replies by parcel hash.
+// outcomes remembers the newest replies by parcel hash, within a count and within bytes of results.
 type outcomes struct {
-	max  int
-	m    map[hash]reply
-	ring []hash
-	at   int
+	max   int
+	m     map[hash]reply
+	order []hash // oldest first
+	bytes int
 }
 
 func newOutcomes(max int) outcomes { return outcomes{max: max, m: map[hash]reply{}} }
@@ -516,11 +516,12 @@ func (o *outcomes) put(h hash, r reply) {
 		return // the first outcome stands
 	}
 	o.m[h] = r
-	if len(o.ring) < o.max {
-		o.ring = append(o.ring, h)
-		return
+	o.order = append(o.order, h)
+	o.bytes += len(r.outcome.Result)
+	for len(o.order) > o.max || o.bytes > rememberBytesMax {
+		oldest := o.order[0]
+		o.bytes -= len(o.m[oldest].outcome.Result)
+		delete(o.m, oldest)
+		o.order = o.order[1:]
 	}
-	delete(o.m, o.ring[o.at])
-	o.ring[o.at] = h
-	o.at = (o.at + 1) % o.max
 }

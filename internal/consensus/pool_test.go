@@ -209,3 +209,21 @@ func TestGossipMutesLiars(t *testing.T) {
 		t.Fatal("muted for ever")
 	}
 }
+
+func TestOutcomesAreBounded(t *testing.T) {
+	o := newOutcomes(3)
+	for i := range 5 {
+		o.put(sum([]byte{byte(i)}), reply{outcome: Outcome{Height: uint64(i), Result: make([]byte, 10)}})
+	}
+	if _, ok := o.get(sum([]byte{1})); ok || len(o.m) != 3 || o.bytes != 30 {
+		t.Fatalf("%d remembered, %d bytes", len(o.m), o.bytes)
+	}
+	o.put(sum([]byte{4}), reply{outcome: Outcome{Height: 99}})
+	if r, _ := o.get(sum([]byte{4})); r.outcome.Height != 4 {
+		t.Fatal("a later outcome replaced the first")
+	}
+	o.put(sum([]byte("big")), reply{outcome: Outcome{Result: make([]byte, rememberBytesMax-15)}})
+	if len(o.m) != 2 || o.bytes > rememberBytesMax {
+		t.Fatalf("%d remembered, %d bytes", len(o.m), o.bytes)
+	}
+}
