@@ -113,7 +113,9 @@ func (b *block) execute(v *protocol.Verified) protocol.Result {
 	return r
 }
 
-// admit checks what needs no memory: an envelope that fails here is not remembered, since its times or network exclude it for good.
+// admit checks what needs no memory. An envelope that fails here is not remembered: most can never pass, and one whose not-after lies too
+// far ahead would have to be remembered for as long as its signer pleases. It may pass later, when its not-after has come near; whoever
+// signed it has to reckon with that until then.
 func (b *block) admit(body *protocol.Body) protocol.Reason {
 	switch {
 	case body.Version != protocol.Version:
@@ -141,6 +143,7 @@ type actor struct {
 	registry.Actor                    // zero for a patient
 	payer          protocol.MemberID  // whose quota the envelope costs
 	sponsor        protocol.PublicKey // for OpenJournal: the sponsoring member's key
+	opening        bool               // the envelope opens its journal, by a sponsor's leave
 }
 
 // authenticate finds the actor, and that the envelope names a journal exactly if its actions need one.
@@ -165,7 +168,7 @@ func (b *block) authenticate(c *exec.Context, v *protocol.Verified) (actor, prot
 		if !protocol.VerifySignature(m.Member.Key, protocol.SponsorMessage(c.Chain, open.Sponsor, c.Journal, c.Signer.Key), open.Agreement) {
 			return actor{}, protocol.BadProof
 		}
-		return actor{payer: open.Sponsor, sponsor: m.Member.Key}, protocol.Accepted
+		return actor{payer: open.Sponsor, sponsor: m.Member.Key, opening: true}, protocol.Accepted
 	}
 	j, reason := journal.Authenticate(c)
 	return actor{payer: j.Sponsor}, reason
@@ -265,8 +268,8 @@ func (b *block) addRecord(c *exec.Context, by actor, a *protocol.AddRecord) prot
 	if c.Signer.Kind == protocol.ActorPatient {
 		return protocol.NotEntitled
 	}
-	if reason := knownJournal(c); reason != protocol.Accepted {
-		return reason
+	if !isOpen(c) {
+		return protocol.UnknownJournal
 	}
 	permitted := consent.MayWrite(c, b.l.contracts, principal(by.Actor), consent.Resource{
 		Journal: c.Journal, Label: a.Label, Record: a.Record, Author: by.Member, Recorded: c.Time})
@@ -277,20 +280,20 @@ func (b *block) requestAccess(c *exec.Context, by actor, a *protocol.RequestAcce
 	if c.Signer.Kind == protocol.ActorPatient {
 		return nil, protocol.NotEntitled // a patient needs no access: the records are sealed to the wallet
 	}
-	if reason := knownJournal(c); reason != protocol.Accepted {
-		return nil, reason
+	if !isOpen(c) {
+		return nil, protocol.UnknownJournal
 	}
 	out := consent.RequestAccess(c, b.l.contracts, principal(by.Actor), a, shelf{c})
 	return protocol.Encode(out), protocol.Accepted
 }
 
-func knownJournal(c *exec.Context) protocol.Reason {
-	if _, ok, err := journal.Get(c.Tx, c.Journal); err != nil {
+// isOpen tells whether the envelope's journal is there.
+func isOpen(c *exec.Context) bool {
+	_, ok, err := journal.Get(c.Tx, c.Journal)
+	if err != nil {
 		panic(exec.Broken{Err: err})
-	} else if !ok {
-		return protocol.UnknownJournal
 	}
-	return protocol.Accepted
+	return ok
 }
 
 func principal(by registry.Actor) consent.Principal {

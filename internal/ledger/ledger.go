@@ -91,7 +91,7 @@ var (
 var (
 	ErrOtherNetwork = errors.New("ledger: the folder holds another network's ledger")
 	ErrNotBegun     = errors.New("ledger: no genesis yet")
-	ErrOrder        = errors.New("ledger: blocks must come in order, each committed before the next")
+	ErrOrder        = errors.New("ledger: blocks must come in the order of height and time, each committed before the next")
 )
 
 // Open opens the ledger in a store; an empty store gives a ledger that waits for Begin.
@@ -139,15 +139,16 @@ func (l *Ledger) Begin(raw []byte) (Head, error) {
 	}
 	l.genesis = g
 	b := l.begin(Block{Time: g.Time})
-	if err := b.run(func() { b.found(g) }); err != nil {
+	err := b.run(func() { b.found(g) })
+	if err == nil {
+		err = b.stage()
+	}
+	if err == nil {
+		err = b.batch.Set(rowGenesis, raw)
+	}
+	if err != nil {
 		l.genesis = protocol.Genesis{}
-		return Head{}, err
-	}
-	if err := b.stage(); err != nil {
-		return Head{}, err
-	}
-	if err := b.batch.Set(rowGenesis, raw); err != nil {
-		return Head{}, err
+		return Head{}, errors.Join(err, b.batch.Close())
 	}
 	l.staged = b
 	return b.head, l.Commit()
@@ -158,8 +159,8 @@ func (l *Ledger) Apply(in Block) (*Applied, error) {
 	if l.genesis.Chain == "" {
 		return nil, ErrNotBegun
 	}
-	if in.Height != l.head.Height+1 {
-		return nil, fmt.Errorf("%w: block %d after %d", ErrOrder, in.Height, l.head.Height)
+	if in.Height != l.head.Height+1 || in.Time < l.head.Time {
+		return nil, fmt.Errorf("%w: block %d of %d after %d of %d", ErrOrder, in.Height, in.Time, l.head.Height, l.head.Time)
 	}
 	l.drop()
 	b := l.begin(in)

@@ -14,22 +14,30 @@ type quotaRow struct {
 
 var (
 	memberQuotas  = exec.Table[quotaRow]{Name: "member quotas", Prefix: 'q'}  // member id
-	journalQuotas = exec.Table[quotaRow]{Name: "journal quotas", Prefix: 'Q'} // journal id
+	journalQuotas = exec.Table[quotaRow]{Name: "journal quotas", Prefix: 'Q'} // journal id ‖ member id, zero for the patient
 )
 
-// charge counts an envelope against its member and its journal, whatever becomes of it.
+// charge counts an envelope against its member, and against what that member may ask of one journal, whatever becomes of it. The patient
+// is counted apart, so that nobody's requests can use up what a revocation needs. Envelopes that name a journal that is not there cost the
+// member alone, for a row each of invented names would stay.
 func charge(c *exec.Context, by actor) protocol.Reason {
-	if !count(c, memberQuotas, by.payer[:], c.Params.QuotaMemberMinute) {
+	if !count(c, memberQuotas.Key(by.payer[:]), memberQuotas, c.Params.QuotaMemberMinute) {
 		return protocol.QuotaMember
 	}
-	if !c.Journal.IsZero() && !count(c, journalQuotas, c.Journal[:], c.Params.QuotaJournalMinute) {
+	if c.Journal.IsZero() || !by.opening && !isOpen(c) {
+		return protocol.Accepted
+	}
+	asker := by.payer
+	if c.Signer.Kind == protocol.ActorPatient {
+		asker = protocol.MemberID{}
+	}
+	if !count(c, journalQuotas.Key(c.Journal[:], asker[:]), journalQuotas, c.Params.QuotaJournalMinute) {
 		return protocol.QuotaJournal
 	}
 	return protocol.Accepted
 }
 
-func count(c *exec.Context, t exec.Table[quotaRow], id []byte, limit uint32) bool {
-	key := t.Key(id)
+func count(c *exec.Context, key []byte, t exec.Table[quotaRow], limit uint32) bool {
 	row, _ := t.Get(c, key)
 	if minute := c.Time / 60_000; row.Minute != minute {
 		row = quotaRow{Minute: minute}

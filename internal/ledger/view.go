@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/anamnesis-health/anamnesis/internal/ledger/consent"
@@ -95,7 +96,8 @@ func (v *View) Envelope(id protocol.ActionID) (first uint64, entries int, envelo
 	return exec.ParseUint64(b), int(binary.BigEndian.Uint16(b[8:])), b[10:], true, nil
 }
 
-// Result is an envelope's result as long as the replay set remembers it, and afterwards if it was executed.
+// Result is the result of an envelope that was executed. What was rejected left no entry: its sender learns why from the block's results,
+// and by sending it again before its not-after.
 func (l *Ledger) Result(id protocol.ActionID) (protocol.Result, bool, error) {
 	v, err := l.View()
 	if err != nil {
@@ -117,14 +119,21 @@ type StateProof struct {
 	Proof smt.Proof
 }
 
-// ProveState proves a key in the map as the seal at size-1 has it. The error wraps state.ErrPruned when that block is too long ago.
+// ErrNoSeal says that the log has no seal just below a size: no block ended there.
+var ErrNoSeal = errors.New("ledger: no block ends at this size")
+
+// ProveState proves a key in the map as the seal at size-1 has it. The error wraps ErrNoSeal, or state.ErrPruned when that block is too
+// long ago.
 func (l *Ledger) ProveState(key []byte, size uint64) (p StateProof, err error) {
+	if size == 0 || size > l.Head().Size {
+		return p, fmt.Errorf("%w: size %d", ErrNoSeal, size)
+	}
 	s, err := l.entry(size - 1)
 	if err != nil {
 		return p, err
 	}
 	if s.Entry.Type != protocol.EventSeal {
-		return p, fmt.Errorf("ledger: no block ends at size %d", size)
+		return p, fmt.Errorf("%w: size %d", ErrNoSeal, size)
 	}
 	p.Value, p.OK, p.Proof, err = l.states.Prove(key, s.Entry.Height+1)
 	return p, err

@@ -43,10 +43,7 @@ func MayWrite(c *exec.Context, cache *Cache, by Principal, r Resource) bool {
 func RequestAccess(c *exec.Context, cache *Cache, by Principal, a *protocol.RequestAccess, shelf Shelf) protocol.AccessOutcome {
 	active := mustLoad(c, cache)
 	req := Request{Principal: by, Action: ActionRead, Purpose: a.Purpose, Now: c.Time, BreakGlass: a.Purpose == protocol.PurposeBreakGlass}
-	groups, ok := gather(c, a, shelf)
-	if !ok {
-		return refusal(protocol.TooManyRecords, nil)
-	}
+	groups, whole := gather(c, a, shelf)
 	all := slices.Concat(groups...)
 	decisions := DecideAll(active, req, all)
 	var permitted []protocol.RecordID
@@ -64,6 +61,9 @@ func RequestAccess(c *exec.Context, cache *Cache, by Principal, a *protocol.Requ
 			}
 		}
 	}
+	if !whole { // said only to those who may read: how much there is, is nobody else's business
+		return refusal(protocol.TooManyRecords, nil)
+	}
 	out := protocol.AccessOutcome{Permitted: true, Reason: protocol.Accepted, Records: permitted, Deadline: c.Time + c.Params.AccessMillis}
 	grounds := Grounds(active, decisions)
 	for _, g := range grounds {
@@ -73,15 +73,18 @@ func RequestAccess(c *exec.Context, cache *Cache, by Principal, a *protocol.Requ
 	return out
 }
 
-// gather lists what is asked for: a group for each label or record named. A label without records stands for itself, so that asking for it
-// is decided, and refused, like any other; a record that is not there likewise, so that asking tells nothing.
-func gather(c *exec.Context, a *protocol.RequestAccess, shelf Shelf) (groups [][]Resource, ok bool) {
-	total := 0
+// gather lists what is asked for: a group for each label or record named, and whether that is all of it or only the first RecordsAccessMax
+// records. A label without records stands for itself, so that asking for it is decided, and refused, like any other; a record that is not
+// there likewise, so that asking tells nothing.
+func gather(c *exec.Context, a *protocol.RequestAccess, shelf Shelf) (groups [][]Resource, whole bool) {
+	left := protocol.RecordsAccessMax
+	whole = true
 	for _, l := range a.Labels {
-		g := shelf.WithLabel(l, protocol.RecordsAccessMax+1)
-		if total += len(g); total > protocol.RecordsAccessMax {
-			return nil, false
+		g := shelf.WithLabel(l, left+1)
+		if len(g) > left {
+			g, whole = g[:left], false
 		}
+		left -= len(g)
 		if len(g) == 0 {
 			g = []Resource{{Journal: c.Journal, Label: l, Recorded: c.Time}}
 		}
@@ -94,7 +97,7 @@ func gather(c *exec.Context, a *protocol.RequestAccess, shelf Shelf) (groups [][
 		}
 		groups = append(groups, []Resource{r})
 	}
-	return groups, true
+	return groups, whole
 }
 
 // admit writes a permitted access down and counts its use.

@@ -101,8 +101,7 @@ type Ended struct {
 	Salt     [16]byte
 }
 
-// EndDue ends the contracts whose time is over, the earliest first, at most max; the rest wait for the next block. It also forgets
-// accesses past their deadline, as many.
+// EndDue ends the contracts whose time is over, the earliest first, at most max; the rest wait for the next block.
 func EndDue(c *exec.Context, max int) (out []Ended) {
 	for _, key := range due(c, ends, max) {
 		id := protocol.ContractID(key[1+8+16:])

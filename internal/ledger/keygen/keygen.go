@@ -56,7 +56,7 @@ type current struct {
 	Pending    bool
 }
 
-// dealRow is a dealer's message; Excluded once the dealer is left out.
+// dealRow is a dealer's message.
 type dealRow struct {
 	_       struct{} `cbor:",toarray"`
 	Message []byte
@@ -127,7 +127,8 @@ func Deal(c *exec.Context, custodian uint16, a *protocol.Deal) protocol.Reason {
 	return once(c, deals, cer.key(deals.Prefix, custodian), dealRow{Message: a.Message})
 }
 
-// Accept executes AcceptDeals: the receiver holds valid shares of exactly those dealers that dealt and that it does not complain of.
+// Accept executes AcceptDeals: the receiver says that it holds valid shares of these dealers. Of the others that dealt it complains, or it
+// will not count among those who hold the key.
 func Accept(c *exec.Context, custodian uint16, a *protocol.AcceptDeals) protocol.Reason {
 	cer, reason := step(c, custodian, a.Generation, a.Epoch, Accepting)
 	if reason != protocol.Accepted {

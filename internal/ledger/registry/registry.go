@@ -208,7 +208,7 @@ func settle(c *exec.Context, p *ProposalRow) {
 	c.Emit(exec.Event{Type: protocol.EventMemberRemoved, Journal: constitution, Body: protocol.MemberEvent{Member: p.Target}})
 }
 
-// RotateMemberKey executes the action: from the next action on, only the new key is the member's.
+// RotateMemberKey executes the action: from the next envelope on, only the new key is the member's.
 func RotateMemberKey(c *exec.Context, by Actor, a *protocol.RotateMemberKey) protocol.Reason {
 	if by.Kind != protocol.ActorMember {
 		return protocol.NotEntitled
