@@ -27,7 +27,7 @@ import (
 	"github.com/anamnesis-health/anamnesis/internal/gateway"
 	"github.com/anamnesis-health/anamnesis/internal/ledger"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/state"
-	"github.com/anamnesis-health/anamnesis/internal/threshold"
+	"github.com/anamnesis-health/anamnesis/internal/proof"
 	"github.com/anamnesis-health/anamnesis/internal/translog"
 	"github.com/anamnesis-health/anamnesis/internal/vault"
 	"github.com/anamnesis-health/anamnesis/protocol"
@@ -85,9 +85,6 @@ type Node struct {
 var ErrNotMember = errors.New("these keys are not a founding member's")
 
 var discardLog = stdlog.New(io.Discard, "", 0)
-
-// policyYears is how long the trust root of a network's first policy counts.
-const policyYears = 10
 
 // Start opens the folder, joins the network and serves. The node must be stopped.
 func Start(cfg Config) (*Node, error) {
@@ -154,37 +151,8 @@ func (n *Node) openLedger() (err error) {
 	return nil
 }
 
-// Origin is the name of a network's log in checkpoints (C2SP tlog-checkpoint).
-func Origin(chain string) string { return "anamnesis/" + chain }
-
-// CosignerName is the name of a node's cosigner key.
-func CosignerName(chain string, custodian int) string {
-	return fmt.Sprintf("%s/node-%d", Origin(chain), custodian)
-}
-
-// Policy is the trust root of a network: all founding nodes, and a quorum of more than two thirds of them.
-func Policy(g protocol.Genesis) (*c2sp.Policy, error) {
-	var nodes []c2sp.NetworkNode
-	for _, m := range g.Members {
-		if !m.HasNode() {
-			continue
-		}
-		log, err := c2sp.NewVerifierKey(Origin(g.Chain), c2sp.KeyEd25519, ed25519.PublicKey(m.Node.Log[:]))
-		if err != nil {
-			return nil, err
-		}
-		cosigner, err := c2sp.NewVerifierKey(CosignerName(g.Chain, len(nodes)+1), c2sp.KeyCosignatureV1, ed25519.PublicKey(m.Node.Cosigner[:]))
-		if err != nil {
-			return nil, err
-		}
-		nodes = append(nodes, c2sp.NetworkNode{Log: log, Cosigner: cosigner})
-	}
-	end := time.UnixMilli(int64(g.Time)).AddDate(policyYears, 0, 0).UnixMilli() / 1000 * 1000
-	return c2sp.NetworkPolicy(nodes, threshold.Threshold(len(nodes)), uint64(end))
-}
-
 func (n *Node) openWitness() error {
-	policy, err := Policy(n.cfg.Genesis)
+	policy, err := proof.NetworkPolicy(n.cfg.Genesis)
 	if err != nil {
 		return err
 	}
@@ -192,15 +160,15 @@ func (n *Node) openWitness() error {
 		return err
 	}
 	chain := n.cfg.Genesis.Chain
-	key, err := c2sp.NewCosignKey(CosignerName(chain, int(n.index)), n.keys.Cosigner)
+	key, err := c2sp.NewCosignKey(proof.CosignerName(chain, int(n.index)), n.keys.Cosigner)
 	if err != nil {
 		return err
 	}
-	cosigner, err := translog.NewCosigner(Origin(chain), key, n.book)
+	cosigner, err := translog.NewCosigner(proof.Origin(chain), key, n.book)
 	if err != nil {
 		return err
 	}
-	log, err := c2sp.NewLogKey(Origin(chain), n.keys.Log)
+	log, err := c2sp.NewLogKey(proof.Origin(chain), n.keys.Log)
 	if err != nil {
 		return err
 	}
