@@ -146,8 +146,8 @@ func (c *Config) validate() error {
 		return fmt.Errorf("%w: at most %d peers", ErrConfig, PeersMax)
 	}
 	for _, p := range c.Peers {
-		if len(p.Key) != ed25519.PublicKeySize {
-			return fmt.Errorf("%w: peer %s has no valid key", ErrConfig, p.Address)
+		if len(p.Key) != ed25519.PublicKeySize || p.Key.Equal(c.NodeKey.Public()) {
+			return fmt.Errorf("%w: peer %s has no valid key, or our own", ErrConfig, p.Address)
 		}
 	}
 	return c.Genesis.validate()

@@ -1,6 +1,8 @@
 package consensus
 
 import (
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -96,5 +98,38 @@ func TestSignerSurvivesATornSlot(t *testing.T) {
 	_ = os.WriteFile(path, raw, 0o600)
 	if _, err = openSigner(key("v"), path); !errors.Is(err, ErrBroken) {
 		t.Fatalf("with both slots damaged: %v", err)
+	}
+}
+
+// The slot's bytes are those of docs/spec/vectors/consensus-sign-state.json.
+func TestSignStateVectors(t *testing.T) {
+	raw, err := os.ReadFile("../../docs/spec/vectors/consensus-sign-state.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var vectors []struct {
+		Name                               string
+		Sequence                           uint64
+		Height                             int64
+		Round                              int32
+		Step                               int8
+		Signature, Message, Head, Checksum string
+	}
+	if err := json.Unmarshal(raw, &vectors); err != nil || len(vectors) == 0 {
+		t.Fatalf("%d vectors: %v", len(vectors), err)
+	}
+	for _, v := range vectors {
+		sig, _ := hex.DecodeString(v.Signature)
+		message, _ := hex.DecodeString(v.Message)
+		slot := encodeSlot(signed{v.Sequence, v.Height, v.Round, v.Step, sig, message})
+		if got := hex.EncodeToString(slot[:slotHeader+len(message)]); got != v.Head {
+			t.Errorf("%s: head %s", v.Name, got)
+		}
+		if got := hex.EncodeToString(slot[slotBytes-32:]); got != v.Checksum {
+			t.Errorf("%s: checksum %s", v.Name, got)
+		}
+		if back, ok := decodeSlot(slot); !ok || back.height != v.Height || string(back.message) != string(message) {
+			t.Errorf("%s: decoded %+v", v.Name, back)
+		}
 	}
 }
