@@ -235,6 +235,21 @@ func writeVectors(t *testing.T) {
 		v.Claim, v.Value, v.Proof = "absent", "", hex.EncodeToString(enc)
 		v.Key = hex.EncodeToString([]byte("key-7"))
 	})
+	bad("presence shown by the right siblings under another kind", "mismatch", good, proof(func(b []byte) []byte {
+		return slices.Concat([]byte{3}, b[1:3], make([]byte, 64), b[3:])
+	}))
+	bad("other leaf misplaced under a crooked root", "mismatch", *other, func(v *vector) {
+		path := smt.Path([]byte("key-7"))
+		leaf := smt.Leaf{Path: path, Value: smt.Value(nil)}
+		leaf.Path[0] ^= 0x80 // belongs in the other half
+		hash, beside := leaf.Hash(), smt.Hash{1}
+		root := smt.Inner(&hash, &beside)
+		if smt.Bit(&path, 0) == 1 {
+			root = smt.Inner(&beside, &hash)
+		}
+		v.Key, v.Root = hex.EncodeToString([]byte("key-7")), hex.EncodeToString(root[:])
+		v.Proof = hex.EncodeToString(slices.Concat([]byte{3, 0, 1}, leaf.Path[:], leaf.Value[:], []byte{0x80}, beside[:]))
+	})
 	bad("empty", "malformed", good, func(v *vector) { v.Proof = "" })
 	bad("kind 0", "malformed", good, proof(func(b []byte) []byte { b[0] = 0; return b }))
 	bad("kind 4", "malformed", good, proof(func(b []byte) []byte { b[0] = 4; return b }))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -203,49 +204,50 @@ func TestPebbleKilled(t *testing.T) {
 	}
 }
 
-// TestCheckFindsEveryFlip flips one bit in each row, key and value, of a map with pages, buckets and several versions.
-func TestCheckFindsEveryFlip(t *testing.T) {
+// checked is a store with pages on two levels, buckets, and versions between which pages came and went.
+func checked(t *testing.T) *Memory {
 	s := NewMemory()
 	m, err := OpenMap(s)
 	must(t, err)
-	for v := range 9 {
+	write := func(lo, hi int, value string, flush bool) {
 		kv := map[string]string{}
-		for i := range 60 {
-			kv[fmt.Sprintf("k%d", v*25+i)] = fmt.Sprintf("v%d", v)
+		for i := lo; i < hi; i++ {
+			kv[fmt.Sprintf("k%d", i)] = value
 		}
-		if v == 6 { // so that pages merge
-			for i := range 230 {
-				kv[fmt.Sprintf("k%d", i)] = ""
-			}
-		}
-		if v == 5 || v == 7 {
+		if flush {
 			m.dirty.versions = flushVersionsMax
 		}
 		writeVersion(t, s, m, kv, true)
 	}
+	write(0, 300, "one", false)
+	write(100, 900, "two", true)
+	write(0, 20, "three", false)
+	write(5, 850, "", false)
+	write(600, 800, "five", true)
+	write(0, 10, "six", false)
 	b := s.NewBatch()
 	must(t, m.Prune(2, b))
 	must(t, b.Set([]byte{SharedPrefixMin, 1}, []byte("another's row")))
 	must(t, b.Commit(true))
 	must(t, Check(s))
+	return s
+}
 
+// TestCheckFindsEveryFlip flips bits in each kind of row, in key and value, takes rows away, and adds some.
+func TestCheckFindsEveryFlip(t *testing.T) {
+	s := checked(t)
 	kinds := map[byte]int{}
 	must(t, s.Scan(nil, []byte{SharedPrefixMin}, func(key, value []byte) (bool, error) {
-		if kinds[key[0]]++; key[0] <= rowLeaf && kinds[key[0]]%9 != 1 {
+		if kinds[key[0]]++; key[0] != rowPage && kinds[key[0]]%15 != 1 {
 			return true, nil // all alike
 		}
-		for where, size := range map[string]int{"key": len(key), "value": len(value)} {
-			for at := 0; at < size*8; at += 1 + size*8/12 {
-				k, v := bytes.Clone(key), bytes.Clone(value)
-				if where == "key" {
-					if k[at/8] ^= 1 << (at % 8); k[0] >= SharedPrefixMin {
-						continue // another's prefix: nobody's row of ours goes missing unseen, see below
-					}
-				} else {
-					v[at/8] ^= 1 << (at % 8)
-				}
-				expectFault(t, s, key, k, v, fmt.Sprintf("bit %d of the %s of row %x", at, where, key))
+		for at := 0; at < len(key)*8; at += 1 + len(key) {
+			if k := flip(key, at); k[0] < SharedPrefixMin { // else it is another's row
+				expectFault(t, s, key, k, value, fmt.Sprintf("bit %d of key %x", at, key))
 			}
+		}
+		for at := 0; at < len(value)*8; at += 1 + len(value) {
+			expectFault(t, s, key, key, flip(value, at), fmt.Sprintf("bit %d of row %x", at, key))
 		}
 		expectFault(t, s, key, nil, nil, fmt.Sprintf("row %x gone", key))
 		return true, nil
@@ -255,6 +257,56 @@ func TestCheckFindsEveryFlip(t *testing.T) {
 			t.Errorf("no row with prefix %x was tried", prefix)
 		}
 	}
+	for _, key := range [][]byte{{}, {0}, {7, 1}, {0x0f}, {rowMeta, 0}, {rowFloor, 0}, undoKey(2), undoKey(99), append(undoKey(3), 1)} {
+		expectFault(t, s, key, key, nil, fmt.Sprintf("stray row %x", key))
+	}
+}
+
+func flip(b []byte, bit int) []byte {
+	b = bytes.Clone(b)
+	b[bit/8] ^= 1 << (bit % 8)
+	return b
+}
+
+// TestCheckReadsTheUndoRows forges undo rows with sound checksums: what they say must follow from the values. Versions of
+// nodes are excepted, which only the checksum covers.
+func TestCheckReadsTheUndoRows(t *testing.T) {
+	s := checked(t)
+	tried := 0
+	must(t, s.Scan([]byte{rowUndo}, []byte{rowUndo + 1}, func(key, row []byte) (bool, error) {
+		row, err := unseal(key, row)
+		must(t, err)
+		for at := 0; len(key) == 11 && at < len(row)*8; at += 1 + len(row)/4 {
+			forged := flip(row, at)
+			if sameItems(row, forged) {
+				continue
+			}
+			tried++
+			expectFault(t, s, key, key, seal(key, forged), fmt.Sprintf("forged bit %d of undo row %x", at, key))
+		}
+		return true, nil
+	}))
+	if tried < 50 {
+		t.Errorf("%d tried only", tried)
+	}
+}
+
+// sameItems compares two shards but for the versions of nodes.
+func sameItems(a, b []byte) bool {
+	read := func(b []byte) (items []undoItem, bad bool) {
+		c := cursor{b: b}
+		for len(c.b) > 0 && !c.bad {
+			it := c.undoItem()
+			for k := range it.children {
+				it.children[k].mod = 0
+			}
+			items = append(items, it)
+		}
+		return items, c.bad
+	}
+	x, badX := read(a)
+	y, badY := read(b)
+	return badX == badY && reflect.DeepEqual(x, y)
 }
 
 // expectFault replaces one row (nil key: by nothing) in a copy of s.
@@ -275,7 +327,14 @@ func expectFault(t *testing.T, s *Memory, old, key, value []byte, what string) {
 
 // TestReadersBesideTheWriter is for the race detector, and checks that a view is one version.
 func TestReadersBesideTheWriter(t *testing.T) {
-	s := NewMemory()
+	p := openIn(t, vfs.NewMem())
+	defer p.Close()
+	for _, s := range []Store{p, NewMemory()} {
+		readBeside(t, s)
+	}
+}
+
+func readBeside(t *testing.T, s Store) {
 	m, err := OpenMap(s)
 	must(t, err)
 	m.cache = 10_000
@@ -320,6 +379,7 @@ func TestReadersBesideTheWriter(t *testing.T) {
 	close(done)
 	readers.Wait()
 	must(t, Check(s))
+	must(t, m.Close())
 }
 
 func readOnce(m *Map, keys []string, i int) error {
@@ -330,6 +390,9 @@ func readOnce(m *Map, keys []string, i int) error {
 	defer v.Close()
 	a, _, err := v.Get([]byte(keys[i%len(keys)]))
 	if err != nil {
+		return err
+	}
+	if _, _, err := m.Get([]byte(keys[0])); err != nil {
 		return err
 	}
 	key := []byte(keys[(i*31+5)%len(keys)])

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/anamnesis-health/anamnesis/protocol/smt"
@@ -83,31 +84,19 @@ func modelTest(t *rapid.T) {
 	m, err := OpenMap(store)
 	must(t, err)
 	m.cache = rapid.SampledFrom([]int{0, 20_000, 1 << 30}).Draw(t, "cache")
+	size := rapid.SampledFrom([]int{30, 400, 2500}).Draw(t, "keys")
 	ref := newModel()
 	var floor uint64
 	for range rapid.IntRange(1, 25).Draw(t, "blocks") {
 		tx := m.Begin()
 		before := maps.Clone(ref.now)
-		big := rapid.IntRange(0, 9).Draw(t, "big") == 0
-		n := rapid.IntRange(0, 12).Draw(t, "writes")
-		if big {
-			n = rapid.IntRange(100, 400).Draw(t, "many")
-		}
-		remove := rapid.Bool().Draw(t, "mostly delete")
-		for range n {
-			key := genKey(t)
-			if rapid.IntRange(0, 3).Draw(t, "kind") == 0 != remove {
-				tx.Delete([]byte(key))
-				delete(ref.now, key)
-			} else {
-				value := fmt.Sprintf("v%d", rapid.IntRange(0, 5).Draw(t, "value"))
-				tx.Set([]byte(key), []byte(value))
-				ref.now[key] = value
-			}
-		}
+		drawWrites(t, tx, ref.now, size)
 		check(t, "changed", tx.Changed(), !maps.Equal(before, ref.now))
 		b := store.NewBatch()
 		version := ref.last + uint64(rapid.IntRange(1, 3).Draw(t, "step"))
+		if rapid.IntRange(0, 3).Draw(t, "flush") == 0 {
+			m.dirty.versions = flushVersionsMax // this Stage writes page rows
+		}
 		root, err := m.Stage(tx, version, b)
 		must(t, err)
 		if rapid.IntRange(0, 4).Draw(t, "drop") == 0 {
@@ -126,9 +115,6 @@ func modelTest(t *rapid.T) {
 		ref.seal(version)
 		check(t, "version", m.Version(), version)
 		check(t, "root", m.Root(), root)
-		if rapid.IntRange(0, 3).Draw(t, "flush") == 0 {
-			m.dirty.versions = flushVersionsMax // the next Stage writes page rows
-		}
 		if rapid.IntRange(0, 5).Draw(t, "reopen") == 0 {
 			cache := m.cache
 			must(t, m.Close())
@@ -138,25 +124,73 @@ func modelTest(t *rapid.T) {
 			m.cache = cache
 		}
 		for range 3 {
-			v := uint64(rapid.IntRange(0, int(ref.last)).Draw(t, "at"))
-			kv := ref.versions[v]
-			for at := v; kv == nil; at-- {
-				kv = ref.versions[at]
-			}
-			key := genKey(t)
-			if _, _, _, err := m.Prove([]byte(key), v); v < floor && errors.Is(err, ErrPruned) {
-				continue
-			}
-			proveAgainst(t, m, key, v, kv)
+			proveSomewhere(t, m, ref, floor, size)
 		}
 	}
 	must(t, Check(store))
-	for v, kv := range ref.versions {
-		if _, _, _, err := m.Prove([]byte("x"), v); v < floor && errors.Is(err, ErrPruned) {
-			continue
+	for range 20 {
+		proveSomewhere(t, m, ref, floor, size)
+	}
+}
+
+// drawWrites makes scattered writes, and now and then one to a whole range of keys, so that pages split and merge.
+func drawWrites(t *rapid.T, tx *Tx, now map[string]string, size int) {
+	write := func(i int, value string) {
+		key := fmt.Sprintf("k%d", i)
+		if value == "" {
+			tx.Delete([]byte(key))
+			delete(now, key)
+			return
 		}
-		for _, key := range []string{"k0", "k1", "k7", "k300", "absent"} {
-			proveAgainst(t, m, key, v, kv)
+		tx.Set([]byte(key), []byte(value))
+		now[key] = value
+	}
+	value := func() string { return rapid.SampledFrom([]string{"", "a", "b", "c"}).Draw(t, "value") }
+	if rapid.IntRange(0, 2).Draw(t, "bulk") == 0 {
+		lo, v := rapid.IntRange(0, size).Draw(t, "lo"), value()
+		hi := lo + rapid.IntRange(0, size).Draw(t, "many")
+		for i := lo; i < hi; i++ {
+			write(i, v)
 		}
+	}
+	for range rapid.IntRange(0, 12).Draw(t, "writes") {
+		write(rapid.IntRange(0, size).Draw(t, "key"), value())
+	}
+}
+
+// proveSomewhere proves any key at any version that is not pruned.
+func proveSomewhere(t *rapid.T, m *Map, ref *model, floor uint64, size int) {
+	v := uint64(rapid.IntRange(0, int(ref.last)).Draw(t, "at"))
+	key := fmt.Sprintf("k%d", rapid.IntRange(0, 2*size).Draw(t, "key"))
+	if _, _, _, err := m.Prove([]byte(key), v); v < floor && errors.Is(err, ErrPruned) {
+		return
+	}
+	at := v
+	for ref.versions[at] == nil {
+		at--
+	}
+	proveAgainst(t, m, key, v, ref.versions[at])
+}
+
+// TestSameValueIsNoChange: writing what is there already leaves no trace but the version.
+func TestSameValueIsNoChange(t *testing.T) {
+	for _, long := range []int{1, valueKeptBytesMax + 1} { // values kept in memory and not
+		s := NewMemory()
+		m, err := OpenMap(s)
+		must(t, err)
+		kv := map[string]string{}
+		for i := range 100 {
+			kv[fmt.Sprintf("k%d", i)] = strings.Repeat("v", long)
+		}
+		writeVersion(t, s, m, kv, false)
+		root, before := m.head.Load().meta.root, rowsOf(t, s, []byte{rowMeta + 1}, nil)
+		kv["absent"] = ""
+		writeVersion(t, s, m, kv, false)
+		check(t, "root", m.head.Load().meta.root, root)
+		check(t, "version", m.Version(), 2)
+		if after := rowsOf(t, s, []byte{rowMeta + 1}, nil); !slices.Equal(before, after) {
+			t.Errorf("rows changed")
+		}
+		must(t, Check(s))
 	}
 }

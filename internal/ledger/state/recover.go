@@ -40,7 +40,6 @@ func recoverTree(r Reader, at meta) (tree subtree, d dirty, err error) {
 		if tree, err = g.apply(tree, 0, log[i].changes); err != nil {
 			return tree, d, err
 		}
-		past.forward(log[i].changes)
 		want := at.root
 		if i+1 < len(log) {
 			want = log[i+1].root
@@ -94,7 +93,7 @@ func readLog(r Reader, from, to uint64) (log []logged, err error) {
 	return log, err
 }
 
-// past shows leaf rows as they were some versions ago, and can be moved forward.
+// past shows leaf rows as they were some versions ago. Replay needs no more: a bucket that a version changed is loaded.
 type past struct {
 	rows  Reader
 	paths []smt.Hash          // that changed since, sorted
@@ -130,12 +129,6 @@ func readLeaf(r Reader, path smt.Hash) (change, error) {
 		err = fmt.Errorf("%w: leaf row %x", ErrCorrupt, path)
 	}
 	return c, err
-}
-
-func (p *past) forward(changes []change) {
-	for _, c := range changes {
-		p.state[c.leaf.Path] = c
-	}
 }
 
 // leavesUnder is grower.leaves.
