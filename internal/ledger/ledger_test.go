@@ -72,4 +72,7 @@ func TestMainStory(t *testing.T) {
 			t.Fatal("an empty block changed something")
 		}
 	}
+	if err := l.Check(); err != nil {
+		t.Fatal(err)
+	}
 }
