@@ -257,6 +257,7 @@ func (s stage) portion(ctx context.Context, params *threshold.Params, key *thres
 	}
 	ciphertext, err := s.Fetch(ctx, from, s.cer.Generation, s.cer.Epoch)
 	if err != nil {
+		s.Log.Info("key generation: a dealer does not answer yet", "dealer", dealer, "error", err)
 		if s.waited[dealer]++; s.waited[dealer] < fetchTriesMax {
 			return false, true, nil
 		}

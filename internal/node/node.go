@@ -245,17 +245,18 @@ func (n *Node) serve() error {
 	if err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", n.cfg.Self.Peer)
+	peers, err := net.Listen("tcp", n.cfg.Self.Peer)
 	if err != nil {
 		return err
 	}
-	n.goServe(server, func() error { return server.ServeTLS(l, "", "") })
-	face := &http.Server{Handler: gateway.New(n.backend()), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 5 * time.Minute,
-		MaxHeaderBytes: 32 << 10, ErrorLog: discardLog}
-	if l, err = net.Listen("tcp", n.cfg.Self.Gateway); err != nil {
+	n.goServe(server, func() error { return server.ServeTLS(peers, "", "") })
+	people, err := net.Listen("tcp", n.cfg.Self.Gateway)
+	if err != nil {
 		return err
 	}
-	n.goServe(face, func() error { return face.Serve(l) })
+	face := &http.Server{Handler: gateway.New(n.backend()), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 5 * time.Minute,
+		MaxHeaderBytes: 32 << 10, ErrorLog: discardLog}
+	n.goServe(face, func() error { return face.Serve(people) })
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/anamnesis-health/anamnesis/internal/threshold"
 	"github.com/anamnesis-health/anamnesis/internal/wallet"
 	"golang.org/x/crypto/chacha20poly1305"
 )
@@ -78,4 +79,22 @@ func (s *secrets) Delete(name string) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
+}
+
+// ReadShare reads a generation's share from the folder of a node that may be running: what a member with root on its own node can always
+// do. It needs the node's passphrase; demonstrations and audits use it.
+func ReadShare(dir, passphrase string, generation uint32) (*threshold.Share, error) {
+	keys, err := LoadKeys(filepath.Join(dir, "keys.age"), passphrase)
+	if err != nil {
+		return nil, err
+	}
+	s := &secrets{dir: filepath.Join(dir, "secrets"), key: keys.Storage}
+	raw, ok, err := s.Get(fmt.Sprintf("share-%d", generation))
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, fmt.Errorf("no share of generation %d", generation)
+	}
+	return threshold.ParseShare(raw)
 }
