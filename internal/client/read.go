@@ -320,25 +320,7 @@ func (c *Client) OpenRecords(ctx context.Context, k *wallet.JournalKeys, progres
 	if err != nil {
 		return nil, err
 	}
-	out := make([]*wallet.Record, len(rows))
-	errs := make([]error, len(rows))
-	var wait sync.WaitGroup
-	var mu sync.Mutex
-	done := 0
-	slots := make(chan struct{}, 8)
-	for i, r := range rows {
-		wait.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			out[i], errs[i] = c.openOwn(ctx, k, r)
-			mu.Lock()
-			defer mu.Unlock()
-			if done++; progress != nil {
-				progress(done, len(rows))
-			}
-		})
-	}
-	wait.Wait()
+	out, errs := c.Open(ctx, k, rows, progress)
 	return out, errors.Join(errs...)
 }
 

@@ -77,15 +77,17 @@ type Written struct {
 	Resources int               `json:"resources"`
 	Bytes     int               `json:"bytes"` // of the encrypted file
 	Entry     uint64            `json:"entry"` // index in the log
+	Group     *fhir.Group       `json:"-"`
 }
 
 // Failed is a group that could not be written, and why; its resources are not on the ledger.
 type Failed struct {
-	Class     fhir.Class `json:"class"`
-	Source    string     `json:"source"`
-	Resources int        `json:"resources"`
-	Reason    string     `json:"reason"`
-	Err       error      `json:"-"`
+	Class     fhir.Class  `json:"class"`
+	Source    string      `json:"source"`
+	Resources int         `json:"resources"`
+	Reason    string      `json:"reason"`
+	Err       error       `json:"-"`
+	Group     *fhir.Group `json:"-"`
 }
 
 // recordsEnvelope is how many records of one journal share an envelope: all of them are entered, or none.
@@ -216,7 +218,7 @@ func (w *writer) submit(ctx context.Context, batch []uploaded) {
 		}
 		w.mu.Lock()
 		w.out = append(w.out, Written{Record: u.action.Record, Class: u.group.Class, Source: u.group.Source.Name, Resources: len(u.group.Resources),
-			Bytes: int(u.action.Size), Entry: r.First + uint64(i)})
+			Bytes: int(u.action.Size), Entry: r.First + uint64(i), Group: u.group})
 		w.mu.Unlock()
 		w.tell(u.group)
 	}
@@ -224,7 +226,7 @@ func (w *writer) submit(ctx context.Context, batch []uploaded) {
 
 func (w *writer) fail(g *fhir.Group, err error) {
 	w.mu.Lock()
-	w.failed = append(w.failed, Failed{Class: g.Class, Source: g.Source.Name, Resources: len(g.Resources), Reason: err.Error(), Err: err})
+	w.failed = append(w.failed, Failed{Class: g.Class, Source: g.Source.Name, Resources: len(g.Resources), Reason: err.Error(), Err: err, Group: g})
 	w.mu.Unlock()
 	w.tell(g)
 }
