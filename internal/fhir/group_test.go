@@ -242,6 +242,8 @@ func TestPatients(t *testing.T) {
 func TestSensitivityPassesOn(t *testing.T) {
 	c := collect(t, "x.json", bundle(entry(`{"resourceType":"Patient","id":"a","generalPractitioner":[{"reference":"Practitioner/gp"}]}`),
 		entry(`{"resourceType":"Organization","id":"clinic","name":"Clinic"}`),
+		entry(`{"resourceType":"Organization","id":"gps","name":"Practice"}`),
+		entry(`{"resourceType":"Immunization","id":"flu","patient":{"reference":"Patient/a"},"performer":[{"actor":{"reference":"Organization/gps"}}]}`),
 		entry(`{"resourceType":"Location","id":"house","managingOrganization":{"reference":"Organization/clinic"}}`),
 		entry(`{"resourceType":"Practitioner","id":"shrink"}`),
 		entry(`{"resourceType":"Practitioner","id":"gp"}`),
@@ -257,11 +259,12 @@ func TestSensitivityPassesOn(t *testing.T) {
 		entry(`{"resourceType":"Provenance","id":"sad","recorded":"2020-01-01T00:00:00Z","agent":[{"who":{"reference":"Practitioner/shrink"}}],"target":[{"reference":"Condition/sad"}]}`),
 	))
 	expectArranged(t, c.Arrange(ArrangeOptions{Member: member}), `
-		Patient/a vitals [Clinic]: Observation/weight
-		Patient/a demographics [Clinic]: Patient/a
-		Patient/a directory [Clinic]: Practitioner/gp
-		Patient/a administrative [Clinic]: Provenance/all
-		Patient/a mental-health [Clinic]: Organization/clinic Location/house Practitioner/shrink Condition/sad Encounter/visit Claim/bill ExplanationOfBenefit/eob MedicationRequest/pill MedicationDispense/box DocumentReference/note Provenance/sad
+		Patient/a immunizations [Practice]: Immunization/flu
+		Patient/a demographics [Practice]: Patient/a
+		Patient/a directory [Practice]: Organization/gps Practitioner/gp
+		Patient/a administrative [Practice]: Provenance/all
+		Patient/a mental-health [Clinic]: Organization/clinic Location/house Encounter/visit Claim/bill DocumentReference/note Observation/weight
+		Patient/a mental-health [Practice]: Practitioner/shrink Condition/sad ExplanationOfBenefit/eob MedicationRequest/pill MedicationDispense/box Provenance/sad
 	`)
 }
 
@@ -291,6 +294,9 @@ func TestSplit(t *testing.T) {
 	}
 	if got := sizes(ArrangeOptions{RecordResourcesMax: 4}); !slices.Equal(got, []int{4, 4, 2}) {
 		t.Errorf("4 resources a record: %v", got)
+	}
+	if got := sizes(ArrangeOptions{RecordBytesMax: 1}); !slices.Equal(got, []int{1, 1, 1, 1, 1, 1, 1, 1, 1, 1}) {
+		t.Errorf("every resource over the limit: %v", got)
 	}
 	if got := sizes(ArrangeOptions{RecordBytesMax: 600}); !slices.Equal(got, []int{3, 3, 3, 1}) {
 		t.Errorf("600 bytes a record: %v", got)

@@ -150,7 +150,7 @@ func TestBrokenInput(t *testing.T) {
 			"0:Patient/a", "-1:duplicate-key"},
 		{"resourceType twice", "x.json", `{"resourceType":"Bundle","resourceType":"Patient","entry":[]}`, "", "-1:duplicate-key"},
 		{"entry is an object", "x.json", `{"resourceType":"Bundle","entry":{"resource":` + patientA + `}}`, "", "-1:wrong-shape"},
-		{"entries of odd kinds", "x.json", bundle(`1`, `null`, `"x"`, `{}`, `{"resource":[]}`, `{"resource":null}`, `{"fullUrl":1,"resource":` + patientA + `}`),
+		{"entries of odd kinds", "x.json", bundle(`1`, `null`, `"x"`, `{}`, `{"resource":[]}`, `{"resource":null}`, `{"fullUrl":1,"resource":`+patientA+`}`),
 			"", "0:wrong-shape 1:wrong-shape 2:wrong-shape 3:no-resource 4:wrong-shape 5:wrong-shape 6:wrong-shape"},
 		{"missing entry", "x.json", bundle(entry(patientA), "", entry(patientB)), "0:Patient/a 2:Patient/b", "1:truncated"},
 		{"comma missing between entries", "x.json", `{"resourceType":"Bundle","entry":[` + entry(patientA) + entry(patientB) + `]}`, "0:Patient/a", "-1:syntax"},
@@ -228,6 +228,25 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+func TestFileLimitIsExact(t *testing.T) {
+	text := patientA + "\n" + patientB
+	if o := readText("x.ndjson", text, Limits{FileBytesMax: int64(len(text))}); o.codes() != "" || len(o.resources) != 2 {
+		t.Errorf("at the limit: %s %s", o.names(), o.codes())
+	}
+	if o := readText("x.ndjson", text, Limits{FileBytesMax: int64(len(text) - 1)}); o.names() != "0:Patient/a" || o.codes() != "1:truncated -1:too-large" {
+		t.Errorf("one byte over: %s %s", o.names(), o.codes())
+	}
+}
+
+// Bytes over the limit are never looked at, even when they came with the last read.
+func TestNothingBehindTheFileLimitIsRead(t *testing.T) {
+	text := bundle(entry(patientA), entry(patientB))
+	o := readText("x.json", text, Limits{FileBytesMax: int64(strings.Index(text, patientA) + 5)})
+	if o.names() != "" || o.codes() != "0:truncated -1:too-large" {
+		t.Errorf("%s %s", o.names(), o.codes())
+	}
+}
+
 // repeat gives text n times without holding it.
 type repeat struct {
 	text []byte
@@ -252,7 +271,7 @@ func (r *repeat) Read(p []byte) (int, error) {
 
 // A gigabyte in one string, in one bundle, or out of a small gzip file costs a bounded amount of memory and work.
 func TestGigabyteStreams(t *testing.T) {
-	lim := Limits{FileBytesMax: 64 << 20, ResourceBytesMax: 1 << 20}
+	lim := Limits{FileBytesMax: 16 << 20, ResourceBytesMax: 1 << 20}
 	streams := map[string]io.Reader{
 		"one string": io.MultiReader(strings.NewReader(`{"resourceType":"Binary","data":"`), &repeat{text: []byte("A"), left: 1 << 30}),
 		"spaces":     &repeat{text: []byte(" "), left: 1 << 30},
@@ -272,7 +291,7 @@ func TestGigabyteStreams(t *testing.T) {
 			t.Errorf("%s: %+v", about, tally)
 		}
 	}
-	bomb := gzipped(t, bytes.Repeat([]byte(" "), 80<<20))
+	bomb := gzipped(t, bytes.Repeat([]byte(" "), 20<<20))
 	if o := readAll("bomb.json.gz", bytes.NewReader(bomb), lim); o.codes() != "-1:too-large" {
 		t.Errorf("bomb of %d bytes: %s", len(bomb), o.codes())
 	}

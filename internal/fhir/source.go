@@ -4,9 +4,15 @@ import "cmp"
 
 // sources caches which organisation each resource speaks for.
 type sources struct {
-	own    []Source        // of each resource by its own references; zero if none
-	roleOf map[int32]int32 // Practitioner → PractitionerRole
-	main   []Source        // of each patient
+	own    []Source           // of each resource by its own references; zero if none
+	main   []Source           // of each patient
+	hidden map[sourceOf]Class // organisations that only sensitive resources of a patient lead to
+}
+
+// sourceOf is an organisation as one patient's source.
+type sourceOf struct {
+	patient int32
+	id      string
 }
 
 // sourceElements are the elements that name who made a resource, the best first. What the sender asks for (a
@@ -45,13 +51,37 @@ var stepElements = map[string]string{
 const stepsMax = 4
 
 func (a *arranger) findSources() {
-	a.sources = sources{own: make([]Source, len(a.c.resources))}
+	a.sources = sources{own: make([]Source, len(a.c.resources)), hidden: map[sourceOf]Class{}}
 	for i, r := range a.c.resources {
 		if c := r.Class; c != Directory && c != Demographics || r.Type == "Patient" {
 			a.sources.own[i] = a.ownSource(int32(i), r)
 		}
 	}
+	a.raiseBySource()
 	a.findMain()
+}
+
+// raiseBySource keeps what a sensitive clinic wrote with the clinic: a weight in class vitals "by Recovery Programme"
+// would tell. Only organisations that nothing ordinary of the patient leads to count (raiseDirectory).
+func (a *arranger) raiseBySource() {
+	for i, r := range a.c.resources {
+		if r.Type != "Organization" {
+			continue
+		}
+		for _, p := range a.owners[i] {
+			if c := a.classIn(placement{p, int32(i)}); c.Sensitive() {
+				a.sources.hidden[sourceOf{p, a.identify(r).ID}] = c
+			}
+		}
+	}
+	for i, s := range a.sources.own {
+		for _, p := range a.owners[i] {
+			at := placement{p, int32(i)}
+			if c := a.sources.hidden[sourceOf{p, s.ID}]; c != "" && !a.classIn(at).Sensitive() {
+				a.raised[at] = c
+			}
+		}
+	}
 }
 
 // findRoles notes the roles of each practitioner.
@@ -174,8 +204,8 @@ func (a *arranger) containedSource(i int32, id string, steps int) Source {
 	return Source{}
 }
 
-// findMain finds each patient's main organisation: the Patient's own managing one, else the most frequent (of
-// equals the first by id), else the importing member.
+// findMain finds each patient's main organisation: the Patient's own managing one, else the most frequent that is not
+// hidden (of equals the first by id), else the importing member.
 func (a *arranger) findMain() {
 	counts := make([]map[Source]int, len(a.out.Patients))
 	for i, s := range a.sources.own {
@@ -183,6 +213,9 @@ func (a *arranger) findMain() {
 			continue
 		}
 		for _, p := range a.owners[i] {
+			if a.sources.hidden[sourceOf{p, s.ID}] != "" {
+				continue
+			}
 			if counts[p] == nil {
 				counts[p] = map[Source]int{}
 			}

@@ -15,7 +15,7 @@ import (
 	"github.com/anamnesis-health/anamnesis/internal/fhir"
 )
 
-const patients = 60
+const patients = 40
 
 func read(t *testing.T, h History) *fhir.Collection {
 	t.Helper()
