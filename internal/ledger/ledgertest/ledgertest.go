@@ -25,6 +25,7 @@ type World struct {
 	Members []*Who
 	Shares  []*threshold.Share // of the custodians, after Keygen
 	Keys    *threshold.Keys
+	Blocks  []ledger.Block // all that were applied, as an engine keeps them
 	nonce   uint64
 }
 
@@ -67,13 +68,22 @@ func Genesis(n int) (protocol.Genesis, []*Who) {
 // New begins a network of n members on the ledger, and generates the custodians' key.
 func New(t testing.TB, l *ledger.Ledger, n int) *World {
 	t.Helper()
+	w := Begin(t, l, n, nil)
+	w.Keygen()
+	return w
+}
+
+// Begin begins a network of n members, whose genesis change may alter, and leaves the key's generation pending.
+func Begin(t testing.TB, l *ledger.Ledger, n int, change func(*protocol.Genesis)) *World {
+	t.Helper()
 	g, members := Genesis(n)
-	w := &World{T: t, L: l, Time: Start, Members: members}
+	if change != nil {
+		change(&g)
+	}
 	if _, err := l.Begin(protocol.Encode(g)); err != nil {
 		t.Fatal(err)
 	}
-	w.Keygen()
-	return w
+	return &World{T: t, L: l, Time: Start, Members: members}
 }
 
 // Practitioner makes one with the role, registered by the member, with a credential for ten years.
@@ -145,6 +155,7 @@ func (w *World) Apply(b ledger.Block) *ledger.Applied {
 	if err := w.L.Commit(); err != nil {
 		w.T.Fatal(err)
 	}
+	w.Blocks = append(w.Blocks, b)
 	w.Time = max(w.Time, b.Time) + 100
 	return out
 }
