@@ -410,8 +410,12 @@ func TestRepairAroundBadMembers(t *testing.T) {
 				if err := x.bucket.Delete(t.Context(), fileKey(h)); err != nil {
 					t.Fatal(err)
 				}
+				begin := time.Now()
 				if _, err := x.rep.Walk(t.Context()); err != nil {
 					t.Fatal(err)
+				}
+				if took := time.Since(begin); m == silent && took != 3*time.Second { // AnswerTimeout, by the bubble's clock
+					t.Fatalf("a silent member cost %s", took)
 				}
 				st := x.rep.Status()
 				if !x.intact(h) || st.Repaired != 1 || st.Missing != 0 {
