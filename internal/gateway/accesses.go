@@ -30,7 +30,11 @@ func access(v *ledger.View, which protocol.AccessID, row consent.AccessRow) (api
 			return out, err
 		}
 		if ok {
-			out.Records = append(out.Records, record(journal.Named{ID: r, Row: found}))
+			row, err := record(v, journal.Named{ID: r, Row: found})
+			if err != nil {
+				return out, err
+			}
+			out.Records = append(out.Records, row)
 		}
 	}
 	return out, nil

@@ -164,7 +164,11 @@ func (s *server) getRecords(w http.ResponseWriter, r *http.Request) error {
 		}
 		rows, err := journal.Records(v, in)
 		for _, n := range rows {
-			out = append(out, record(n))
+			row, err := record(v, n)
+			if err != nil {
+				return err
+			}
+			out = append(out, row)
 		}
 		return err
 	})
@@ -174,8 +178,14 @@ func (s *server) getRecords(w http.ResponseWriter, r *http.Request) error {
 	return reply(w, out)
 }
 
-func record(n journal.Named) api.Record {
+// record is a record with the key that signed its entry, which is the key that signed its manifest.
+func record(v *ledger.View, n journal.Named) (api.Record, error) {
 	r := n.Row
-	return api.Record{ID: n.ID, Journal: r.Journal, Seq: r.Seq, Label: r.Label, Member: r.Member, Practitioner: r.Practitioner, Recorded: r.Recorded,
+	out := api.Record{ID: n.ID, Journal: r.Journal, Seq: r.Seq, Label: r.Label, Member: r.Member, Practitioner: r.Practitioner, Recorded: r.Recorded,
 		Ciphertext: r.Ciphertext, Size: r.Size, Capsule: r.Capsule, Generation: r.Generation, Manifest: r.Manifest, Root: r.Root}
+	err := v.Journal(r.Journal, r.Seq, func(s ledger.Stored) bool {
+		out.AuthorKey = s.Entry.Signer.Key
+		return false
+	})
+	return out, err
 }
