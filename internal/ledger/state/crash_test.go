@@ -339,11 +339,13 @@ func readBeside(t *testing.T, s Store) {
 	must(t, err)
 	m.cache = 10_000
 	keys := make([]string, 300)
+	for i := range keys {
+		keys[i] = fmt.Sprintf("k%d", i)
+	}
 	fill := func(v int) map[string]string {
 		kv := map[string]string{}
-		for i := range keys {
-			keys[i] = fmt.Sprintf("k%d", i)
-			kv[keys[i]] = fmt.Sprint(v)
+		for _, k := range keys {
+			kv[k] = fmt.Sprint(v)
 		}
 		return kv
 	}

@@ -1,3 +1,42 @@
+// Package state is the ledger's state: an authenticated map (Map) from keys to values over an ordered key-value store
+// (Store), of which there are two, Pebble and memory.
+//
+// # Use
+//
+//	m, err := OpenMap(store)
+//	tx := m.Begin()                        // an overlay on the head, for one goroutine
+//	mark := tx.Mark(); tx.Set(k, v); …     // tx.Revert(mark) takes back an envelope that failed half-way
+//	b := store.NewBatch()
+//	root, err := m.Stage(tx, height, b)    // adds the new version to b; others add their rows to the same batch
+//	err = b.Commit(durable)                // everything of the block, or nothing
+//	m.Advance()                            // the new version is the head
+//
+// Keys are kept as they are, so that Scan goes over a table in order; the tree over their hashes (protocol/smt has its rules)
+// gives each version a root, and Prove shows a key present or absent under the root of any version not pruned. The root
+// depends on keys and values alone: not on order, batches, versions, restarts or the store.
+//
+// The map's rows begin with the bytes 0x00 to 0x0f in the store; whoever shares the store (log tiles, entry bodies) begins
+// keys at SharedPrefixMin, 0x10. docs/spec/state-map.md describes proofs and rows byte for byte.
+//
+// # Crashes
+//
+// A version is one batch. After a crash the store holds some version entirely, no older than the last durable one; the
+// engine then applies again the blocks above Map.Version, and comes to the same roots. After Commit(true) has failed, the
+// head must be taken as unknown: close, reopen, look.
+//
+// # What an update costs
+//
+// The tree is kept in pages of four binary levels above buckets of up to 32 leaves. An update writes its value row, a leaf
+// row of 65 bytes and its share of an undo row, which keeps what it replaced; the hashes of buckets are not stored at all,
+// and those of pages are written every 65,536 updates or 256 versions and replayed from the undo rows on opening. Undo rows
+// begin with the version: written in order, deleted from the front. Old versions are thus cheap to keep, and dear to prove
+// from in proportion to the versions between: keep hundreds or thousands, not millions.
+//
+// # Limits
+//
+// Keys to 1 KiB, values to 16 MiB (long values are copied a lot: keep them elsewhere, by hash). Leaves and values of up to
+// 256 bytes stay in memory up to 384 MiB a map. Nothing here starts goroutines, reads clocks or depends on map order; Pebble
+// does so below, where nothing that is agreed on can see it.
 package state
 
 import "errors"
