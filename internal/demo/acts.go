@@ -78,11 +78,11 @@ func (p *play) enrol(ctx context.Context) (string, error) {
 		p.cast = append(p.cast, pt)
 		bar(1)
 	}
-	p.Patients = len(p.cast)
+	p.Result.Patients = len(p.cast)
 	if p.lead = p.chooseLead(); p.lead == nil {
 		return "", failed("no patient in the data has a record")
 	}
-	return fmt.Sprintf("%d patients opened a journal, each with a wallet of their own; %d resources to import", p.Patients, p.ResourcesIn), nil
+	return fmt.Sprintf("%d patients opened a journal, each with a wallet of their own; %d resources to import", p.Result.Patients, p.ResourcesIn), nil
 }
 
 func (p *play) loadData() error {

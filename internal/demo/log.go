@@ -5,6 +5,7 @@ import (
 
 	"github.com/anamnesis-health/anamnesis/internal/api"
 	"github.com/anamnesis-health/anamnesis/internal/fhir"
+	"github.com/anamnesis-health/anamnesis/internal/ledger/consent"
 	"github.com/anamnesis-health/anamnesis/internal/proof"
 	"github.com/anamnesis-health/anamnesis/protocol"
 )
@@ -16,18 +17,26 @@ type logLine struct {
 	Read bool // an access request, permitted or refused
 }
 
+// logLines checks a journal's proof and puts its entries into words.
 func logLines(p *api.JournalProof, h protocol.Handle) ([]logLine, error) {
-	var classes []string
-	for _, c := range fhir.Classes() {
-		classes = append(classes, string(c))
+	report := proof.Check(p, proof.Options{Policy: []byte(p.Policy), Now: nowMillis(), MaxAge: time.Hour})
+	if !report.OK {
+		return nil, failed("the journal's proof does not hold: %v", report.Failures[0])
 	}
-	lines, err := proof.Log(p, h, classes)
+	o := proof.LogOptions{Handles: []protocol.Handle{h}, Templates: map[uint8]string{}}
+	for _, c := range fhir.Classes() {
+		o.Classes = append(o.Classes, string(c))
+	}
+	for _, t := range consent.Templates() {
+		o.Templates[t.Number] = t.Name
+	}
+	lines, err := report.Log(o)
 	if err != nil {
 		return nil, err
 	}
 	var out []logLine
 	for _, l := range lines {
-		out = append(out, logLine{Time: time.UnixMilli(int64(l.Time)).Format("15:04:05"), Text: l.Text(), Read: l.Type == "request-access"})
+		out = append(out, logLine{Time: time.UnixMilli(int64(l.Time)).Format("15:04:05"), Text: l.Text, Read: l.Type == protocol.TypeRequestAccess})
 	}
 	return out, nil
 }
