@@ -112,10 +112,10 @@ func (r *Replicator) walkAll(ctx context.Context) (cursor string, err error) {
 		if err != nil {
 			return cursor, err
 		}
+		cursor = next
 		if !more {
 			break
 		}
-		cursor = next
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -130,7 +130,7 @@ func (r *Replicator) follow(ctx context.Context, cursor string) (string, error) 
 	for {
 		next, more, err := r.page(ctx, cursor, false, new(census))
 		if err != nil || !more {
-			return cursor, err
+			return next, err
 		}
 		cursor = next
 	}
@@ -148,8 +148,11 @@ func (r *Replicator) page(ctx context.Context, cursor string, pullNow bool, seen
 	if err != nil {
 		return cursor, false, fmt.Errorf("vault: reading the index: %w", err)
 	}
+	if next == "" {
+		next = cursor
+	}
 	if len(list) == 0 {
-		return cursor, false, nil
+		return next, false, nil
 	}
 	if next == cursor {
 		return cursor, false, fmt.Errorf("vault: the index does not move on from %q", cursor)

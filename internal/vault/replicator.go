@@ -53,9 +53,9 @@ type File struct {
 
 // Index is what should exist: the ledger's record entries. Its methods may be called concurrently.
 type Index interface {
-	// Files returns at most limit files after cursor ("" is the start) and the cursor after the last of them. No files means that there are
-	// no more yet; the same cursor goes on from there later. Files come in the order in which the ledger took them, so that new ones are at
-	// the end.
+	// Files returns at most limit files after cursor ("" is the start) and where to go on. No files means that there are no more yet; next,
+	// which may have moved over entries that hold none, goes on from there later. Files come in the order in which the ledger took them, so
+	// that new ones are at the end.
 	Files(ctx context.Context, cursor string, limit int) (page []File, next string, err error)
 }
 
