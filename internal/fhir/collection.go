@@ -62,10 +62,11 @@ type index struct {
 	file   []int32 // of each resource
 	folder []int32
 	at     map[scopeKey]int32
+	hashes map[int32][32]byte // of resources that had to be compared, so that each is read once
 }
 
 func newIndex(c *Collection) *index {
-	ix := &index{c: c, at: make(map[scopeKey]int32, 4*len(c.resources))}
+	ix := &index{c: c, at: make(map[scopeKey]int32, 4*len(c.resources)), hashes: map[int32][32]byte{}}
 	files, folders := map[string]int32{}, map[string]int32{}
 	for i, r := range c.resources {
 		f := numberOf(files, r.File)
@@ -123,20 +124,45 @@ func (ix *index) putIn(scope, i int32, key string) {
 	}
 }
 
+// same reports that two resources are one: versions in one file, an id that is given out once, or equal content.
+// Two servers' "Patient/1" in one Bundle have different full URLs and stay two.
 func (ix *index) same(i, j int32) bool {
 	a, b := ix.c.resources[i], ix.c.resources[j]
 	if a.Type != b.Type {
 		return false
 	}
-	if a.ID != "" && a.ID == b.ID && (ix.file[i] == ix.file[j] || isUnique(a.ID)) {
-		return true
+	if a.ID != "" && a.ID == b.ID {
+		sameURL := a.FullURL == b.FullURL || a.FullURL == "" || b.FullURL == ""
+		if isUnique(a.ID) || sameURL && ix.file[i] == ix.file[j] {
+			return true
+		}
 	}
-	return Equal(a.Raw, b.Raw)
+	return ix.hash(i) == ix.hash(j)
 }
 
-// isUnique tells ids that no two systems give out: UUIDs and long random names.
+func (ix *index) hash(i int32) [32]byte {
+	h, ok := ix.hashes[i]
+	if !ok {
+		h, _ = Hash(ix.c.resources[i].Raw) // what Read gave out can be hashed
+		ix.hashes[i] = h
+	}
+	return h
+}
+
+// isUnique tells ids that no two systems give out: UUIDs, and digests of 128 bits or more.
 func isUnique(id string) bool {
-	return len(id) >= 32 && strings.Count(id, "-") <= 4 || len(id) == 36
+	uuid := len(id) == 36
+	if !uuid && len(id) < 32 {
+		return false
+	}
+	for i, c := range []byte(id) {
+		dash := uuid && (i == 8 || i == 13 || i == 18 || i == 23)
+		hex := c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'f'
+		if dash != (c == '-') || !dash && !hex {
+			return false
+		}
+	}
+	return true
 }
 
 // find resolves a reference of resource from: an index, notFound or ambiguous.
@@ -151,9 +177,37 @@ func (ix *index) find(from int32, r ref) int32 {
 	if key == "" {
 		return notFound
 	}
+	if base := ix.base(from); base != "" && !strings.Contains(key, ":") {
+		if i, ok := ix.at[scopeKey{ix.file[from], base + key}]; ok {
+			return i
+		}
+	}
 	i := ix.lookup(from, key)
 	if i == notFound && strings.Contains(key, "://") {
-		return ix.lookupNear(from, lastTwo(key))
+		return ix.findByEnd(from, key)
+	}
+	return i
+}
+
+// base is the server that a resource's full URL names, with the slash; relative references are relative to it (R4
+// section 3.1.6.3, resolving references in Bundles).
+func (ix *index) base(i int32) string {
+	r := ix.c.resources[i]
+	if !strings.HasPrefix(r.FullURL, "http") || r.ID == "" {
+		return ""
+	}
+	base, ok := strings.CutSuffix(r.FullURL, r.Name())
+	if !ok {
+		return ""
+	}
+	return base
+}
+
+// findByEnd takes a full URL for a resource nearby that came without one: "…/Patient/1" for Patient/1.
+func (ix *index) findByEnd(from int32, key string) int32 {
+	i := ix.lookupNear(from, lastTwo(key))
+	if i >= 0 && strings.HasPrefix(ix.c.resources[i].FullURL, "http") {
+		return notFound // it is another server's
 	}
 	return i
 }

@@ -95,3 +95,16 @@ func BenchmarkArrange(b *testing.B) {
 		l.Arrange(ArrangeOptions{})
 	}
 }
+
+// BenchmarkLoad is the import's share of this package: files, gzip, reading, grouping.
+func BenchmarkLoad(b *testing.B) {
+	dir := filepath.Join(dataDir(b), "synthea-load")
+	resources := 0
+	for b.Loop() {
+		l := load(b, dir)
+		a := l.Arrange(ArrangeOptions{})
+		resources += a.Placed
+		b.SetBytes(l.Tally.Bytes)
+	}
+	b.ReportMetric(float64(resources)/b.Elapsed().Seconds(), "resources/s")
+}

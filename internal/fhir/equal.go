@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"slices"
-	"strconv"
 )
 
 // hashDomain separates resource hashes from every other SHA-256 of the system.
@@ -110,5 +109,3 @@ func appendText(out, text []byte) []byte {
 	}
 	return append(out, '"')
 }
-
-func quoted(s string) string { return strconv.QuoteToGraphic(s) }

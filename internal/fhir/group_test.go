@@ -121,14 +121,39 @@ func TestPatients(t *testing.T) {
 			obs("3", `{"reference":"Patient/a/_history/2"}`),
 			obs("4", `{"reference":"Patient?identifier=mrn|7"}`),
 			obs("5", `{"identifier":{"system":"mrn","value":"7"}}`),
-			obs("6", `{"reference":"http://other/fhir/Patient/a"}`),
 			entry(`{"resourceType":"Provenance","target":[{"reference":"Condition/1"}],"recorded":"2020-01-01T00:00:00Z","agent":[{"who":{"display":"x"}}]}`),
 			entry(`{"resourceType":"Medication","id":"m"}`),
 			entry(`{"resourceType":"Consent","id":"c","patient":{"reference":"Patient/a"},"organization":[{"display":"O"}]}`),
 		))
 		a := c.Arrange(ArrangeOptions{})
-		if len(a.Patients) != 1 || len(a.Problems) != 0 || a.Placed != 10 {
+		if len(a.Patients) != 1 || len(a.Problems) != 0 || a.Placed != 9 {
 			t.Errorf("%+v\n%s", a.Patients, show(a))
+		}
+	})
+	t.Run("two servers in one bundle", func(t *testing.T) {
+		on := func(server, resource string) string {
+			name := strings.Split(resource, `"`)
+			return `{"fullUrl":"http://` + server + `/` + name[3] + `/` + name[7] + `","resource":` + resource + `}`
+		}
+		c := collect(t, "x.json", bundle(
+			on("north", `{"resourceType":"Patient","id":"1","active":true}`), on("south", `{"resourceType":"Patient","id":"1","active":false}`),
+			on("north", `{"resourceType":"Condition","id":"n","subject":{"reference":"Patient/1"}}`),
+			on("south", `{"resourceType":"Condition","id":"s","subject":{"reference":"Patient/1"}}`),
+			on("east", `{"resourceType":"Condition","id":"e","subject":{"reference":"Patient/1"}}`),
+			on("south", `{"resourceType":"Condition","id":"w","subject":{"reference":"http://west/Patient/1"}}`)))
+		expectArranged(t, c.Arrange(ArrangeOptions{Member: member}), `
+			Patient/1 problems [Member]: Condition/n
+			Patient/1 demographics [Member]: Patient/1
+			Patient/1 problems [Member]: Condition/s
+			Patient/1 demographics [Member]: Patient/1
+			x.json#4 ambiguous
+			x.json#5 ambiguous
+		`)
+	})
+	t.Run("full URLs to resources without one", func(t *testing.T) {
+		c := collect(t, "Patient.ndjson", patientA, "Condition.ndjson", `{"resourceType":"Condition","id":"c","subject":{"reference":"http://s/fhir/Patient/a"}}`)
+		if a := c.Arrange(ArrangeOptions{}); len(a.Patients) != 1 || a.Placed != 2 {
+			t.Errorf("%s", show(a))
 		}
 	})
 	t.Run("shared directory", func(t *testing.T) {
@@ -266,6 +291,16 @@ func TestSensitivityPassesOn(t *testing.T) {
 		Patient/a mental-health [Clinic]: Organization/clinic Location/house Encounter/visit Claim/bill DocumentReference/note Observation/weight
 		Patient/a mental-health [Practice]: Practitioner/shrink Condition/sad ExplanationOfBenefit/eob MedicationRequest/pill MedicationDispense/box Provenance/sad
 	`)
+}
+
+func TestUniqueIDs(t *testing.T) {
+	for id, want := range map[string]bool{uuid1: true, strings.ToUpper("abcdef12-ab12-4abc-8abc-abcdef123456"): true, strings.Repeat("0a", 16): true,
+		"1": false, "patient-number-00000000000000000001": false, "abcdef12-ab12-4abc-8abc-abcdef12345": false, "gbcdef12-ab12-4abc-8abc-abcdef123456": false,
+		"abcdef12ab12-4abc-8abc-abcdef1234567": false, strings.Repeat("0a", 15): false, strings.Repeat("zz", 20): false} {
+		if isUnique(id) != want {
+			t.Errorf("%s: %v", id, !want)
+		}
+	}
 }
 
 func TestSplit(t *testing.T) {

@@ -348,10 +348,10 @@ func (rd *reader) entry() error {
 
 func entryHint(entry val) string {
 	if m := entry.at("request", "method").str(); m != "" {
-		return fmt.Sprintf(" (request %.16s %.128s)", m, entry.at("request", "url").str())
+		return fmt.Sprintf(" (request %s %s)", clip(m), clip(entry.at("request", "url").str()))
 	}
 	if st := entry.at("response", "status").str(); st != "" {
-		return fmt.Sprintf(" (response %.64s)", st)
+		return fmt.Sprintf(" (response %s)", clip(st))
 	}
 	return ""
 }
@@ -400,8 +400,9 @@ func (rd *reader) reject(v val, code Code, reason string) error {
 	return nil
 }
 
-// clip keeps hostile names out of reports.
+// clip keeps hostile names and control characters out of reports.
 func clip(s string) string {
+	s = short(s)
 	if len(s) <= 64 {
 		return s
 	}

@@ -166,6 +166,8 @@ func TestBrokenInput(t *testing.T) {
 		{"null in a list of primitives", "x.json", `{"resourceType":"Patient","name":[{"given":["A",null],"_given":[null,{"id":"x"}]}]}`, "0:Patient", ""},
 		{"unknown element", "x.json", `{"resourceType":"Patient","colour":"blue"}`, "", "0:wrong-shape"},
 		{"contained of unknown type", "x.json", `{"resourceType":"Patient","contained":[{"resourceType":"Foo"}]}`, "", "0:wrong-shape"},
+		{"escape sequences", "x.json", bundle(entry(`{"resourceType":"\u001b[2J\u202eX","id":"\u0007"}`), entry(`{"resourceType":"Patient","\u001b[2J":1}`),
+			`{"request":{"method":"\u001b[2J","url":"\n"}}`), "", "0:unknown-type 1:wrong-shape 2:no-resource"},
 		{"R5 type", "x.json", `{"resourceType":"NutritionIntake"}`, "", "0:wrong-version"},
 		{"bundle of R5", "x.json", bundle(entry(`{"resourceType":"Transport"}`), entry(patientA), entry(`{"resourceType":"GenomicStudy"}`)), "1:Patient/a", "0:wrong-version 2:wrong-version"},
 		{"DSTU2 type", "x.json", `{"resourceType":"MedicationOrder"}`, "", "0:wrong-version"},
@@ -193,6 +195,9 @@ func checkTally(t testing.TB, about string, o outcome) {
 	for _, p := range o.problems {
 		if p.Entry < 0 {
 			faults++
+		}
+		if strings.ContainsFunc(p.Error(), func(r rune) bool { return r < 0x20 || r == 0x7f || r == 0x202e }) {
+			t.Errorf("%s: control characters in %q", about, p.Error())
 		}
 		if p.Reason == "" || p.Code == "" || len(p.Error()) > 1000 {
 			t.Errorf("%s: bad report %+v", about, p)

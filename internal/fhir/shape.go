@@ -115,7 +115,7 @@ func (c checker) object(s *shape, v val) *misfit {
 			bad = &misfit{"", "no such element in FHIR R4"}
 		}
 		if bad != nil {
-			return bad.under(fmt.Sprintf(".%.64s", m.key()))
+			return bad.under("." + clip(m.key()))
 		}
 	}
 	if empty {
