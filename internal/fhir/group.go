@@ -182,7 +182,7 @@ func (a *arranger) findOwners() {
 		changed = false
 		for i, r := range a.c.resources {
 			if a.owners[i] == nil && a.reasons[int32(i)] == nil && !types[r.Type].patientless {
-				changed = a.ownByTargets(int32(i), r) || changed
+				changed = a.ownByTargets(int32(i)) || changed
 			}
 		}
 	}
@@ -261,7 +261,7 @@ func (a *arranger) refuse(i int32, code Code, reason string) {
 }
 
 // ownByTargets follows the references of a resource that names no patient (a Provenance, a Task).
-func (a *arranger) ownByTargets(i int32, r Resource) bool {
+func (a *arranger) ownByTargets(i int32) bool {
 	var found []int32
 	for _, t := range a.targets[i] {
 		if t >= 0 && !types[a.c.resources[t].Type].patientless {

@@ -87,7 +87,7 @@ func (l *Loaded) loadFile(name string, lim Limits) (Tally, error) {
 	if err != nil {
 		return Tally{}, fmt.Errorf("fhir: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read from
 	t, err := Read(name, f, lim, func(r Resource) error {
 		if l.Bytes()+int64(len(r.Raw)) > lim.TotalBytesMax {
 			return &Problem{File: name, Entry: r.Entry, ResourceType: r.Type, ID: r.ID, Code: CodeTooLarge,

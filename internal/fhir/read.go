@@ -25,6 +25,9 @@ func Read(name string, r io.Reader, lim Limits, fn func(Resource) error, report 
 	rd := &reader{name: name, lim: lim.orDefault(), fn: fn, report: report, intern: interner{}}
 	rd.tally.Files = 1
 	err := rd.file(r)
+	if errors.Is(err, errStop) {
+		err = nil
+	}
 	if rd.s != nil {
 		rd.tally.Bytes = min(rd.s.bytes, rd.lim.FileBytesMax)
 	}
@@ -50,25 +53,19 @@ func (rd *reader) file(r io.Reader) error {
 	if head, _ := br.Peek(2); len(head) == 2 && head[0] == 0x1f && head[1] == 0x8b {
 		zr, err := gzip.NewReader(br)
 		if err != nil {
-			rd.fault(CodeCompression, "gzip header: "+err.Error())
-			return nil
+			return rd.fault(CodeCompression, "gzip header: "+err.Error())
 		}
 		br = bufio.NewReaderSize(zr, 64<<10)
 	}
 	head, _ := br.Peek(3)
 	switch {
 	case bytes.HasPrefix(head, []byte{0xef, 0xbb, 0xbf}):
-		br.Discard(3)
+		_, _ = br.Discard(3) // they were peeked at
 	case bytes.HasPrefix(head, []byte{0xff, 0xfe}), bytes.HasPrefix(head, []byte{0xfe, 0xff}):
-		rd.fault(CodeEncoding, "UTF-16; FHIR JSON is UTF-8")
-		return nil
+		return rd.fault(CodeEncoding, "UTF-16; FHIR JSON is UTF-8")
 	}
 	rd.s = newStream(br, rd.lim.FileBytesMax)
-	err := rd.values()
-	if errors.Is(err, errStop) {
-		return nil
-	}
-	return err
+	return rd.values()
 }
 
 // values reads the file's one value, or its lines.
@@ -107,11 +104,11 @@ func (rd *reader) lines() error {
 		rd.s.hold()
 		rd.s.line(rd.lim.ResourceBytesMax)
 		if rd.brokenStream() {
-			rd.reject(val{}, CodeTruncated, "the line is not whole")
+			rd.refuse(val{}, CodeTruncated, "the line is not whole")
 			return rd.ended("", "")
 		}
 		if !rd.s.held() {
-			rd.reject(val{}, CodeTooLarge, rd.overMax("a line"))
+			rd.refuse(val{}, CodeTooLarge, rd.overMax("a line"))
 			continue
 		}
 		if err := rd.lineValue(rd.s.take()); err != nil {
@@ -321,7 +318,7 @@ func (rd *reader) entries() error {
 func (rd *reader) entry() error {
 	rd.s.hold()
 	if !rd.s.skim(rd.lim.ResourceBytesMax) {
-		rd.reject(val{}, CodeTruncated, "the entry is not whole")
+		rd.refuse(val{}, CodeTruncated, "the entry is not whole")
 		return rd.unexpected("the rest of an entry")
 	}
 	if !rd.s.held() {
@@ -386,8 +383,14 @@ func (rd *reader) countEntry() error {
 	return nil
 }
 
-// reject reports the current entry. It returns nil, so that the rest goes on.
+// reject is refuse for callers that are done with the entry: it returns nil, so that the rest goes on.
 func (rd *reader) reject(v val, code Code, reason string) error {
+	rd.refuse(v, code, reason)
+	return nil
+}
+
+// refuse reports the current entry.
+func (rd *reader) refuse(v val, code Code, reason string) {
 	rd.tally.Reported++
 	rd.report(&Problem{
 		File:         rd.name,
@@ -397,7 +400,6 @@ func (rd *reader) reject(v val, code Code, reason string) error {
 		Code:         code,
 		Reason:       reason,
 	})
-	return nil
 }
 
 // clip keeps hostile names and control characters out of reports.

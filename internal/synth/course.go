@@ -154,11 +154,11 @@ func (c *course) fallIll(ill illness, onset time.Time) {
 	gp := c.orgs[practice]
 	if e := ill.early; e != nil && c.age(onset) > e.ageMin+4 {
 		since := c.hour(onset.AddDate(-c.between(2, 4), c.below(12), 0))
-		visit := c.visit(gp, since, "AMB", sct("185347001", "Encounter for problem"), &e.concept)
+		visit := c.visit(gp, since, sct("185347001", "Encounter for problem"), &e.concept)
 		c.condition(visit, e.concept, since, onset, nil)
 		c.lasting = append(c.lasting, lasting{illness: *e, onset: since})
 	}
-	visit := c.visit(gp, onset, "AMB", sct("185347001", "Encounter for problem"), &ill.concept)
+	visit := c.visit(gp, onset, sct("185347001", "Encounter for problem"), &ill.concept)
 	l := lasting{illness: ill, onset: onset, ref: c.condition(visit, ill.concept, onset, time.Time{}, nil)}
 	for _, d := range ill.drugs {
 		l.treated = onset.AddDate(0, c.below(6), 0)
@@ -169,7 +169,7 @@ func (c *course) fallIll(ill illness, onset time.Time) {
 
 // checkup is a yearly visit: vital signs, laboratory, vaccination, claim.
 func (c *course) checkup(at time.Time) {
-	visit := c.visit(c.orgs[practice], at, "AMB", sct("185349003", "Encounter for check up"), nil)
+	visit := c.visit(c.orgs[practice], at, sct("185349003", "Encounter for check up"), nil)
 	c.vitals(visit)
 	c.vaccinate(visit)
 	for _, p := range c.panelsFor(at) {
@@ -209,7 +209,7 @@ func (c *course) panelsFor(at time.Time) []panel {
 
 func (c *course) shortIllness(at time.Time) {
 	p := pick(c.dice, passings)
-	visit := c.visit(c.orgs[practice], at, "AMB", sct("185345009", "Encounter for symptom"), &p.concept)
+	visit := c.visit(c.orgs[practice], at, sct("185345009", "Encounter for symptom"), &p.concept)
 	ref := c.condition(visit, p.concept, at, c.hour(at.AddDate(0, 0, c.between(5, 13))), nil)
 	if p.drug != nil {
 		c.prescribe(visit, *p.drug, at, ref, false, nil)
@@ -243,7 +243,7 @@ func (c *course) emergency(at time.Time) {
 
 func (c *course) dentist(at time.Time) {
 	tooth := sct("196416002", "Impacted molars")
-	visit := c.visit(c.orgs[dentist], at, "AMB", sct("185347001", "Encounter for problem"), &tooth)
+	visit := c.visit(c.orgs[dentist], at, sct("185347001", "Encounter for problem"), &tooth)
 	ref := c.condition(visit, tooth, at, c.hour(at.AddDate(0, 0, 10)), nil)
 	c.procedure(visit, sct("65546002", "Extraction of wisdom tooth"), at.Add(20*time.Minute), ref, nil)
 	c.bill(visit, tooth, c.between(220, 600))

@@ -133,8 +133,8 @@ func (c *course) identity() {
 		"period", object{"start", day(c.from)}, "payor", list{payer.ref()})
 }
 
-func (c *course) visit(o *organisation, at time.Time, class string, typ concept, reason *concept) visit {
-	return c.encounter(o, at, 30*time.Minute, class, typ, reason, nil)
+func (c *course) visit(o *organisation, at time.Time, typ concept, reason *concept) visit {
+	return c.encounter(o, at, 30*time.Minute, "AMB", typ, reason, nil)
 }
 
 func (c *course) visitLabelled(o *organisation, at time.Time, typ concept, reason, label *concept) visit {
@@ -229,11 +229,11 @@ func (c *course) prescribe(v visit, d drug, at time.Time, reason string, lasting
 }
 
 // observe writes one Observation of a visit by the visit's doctor.
-func (c *course) observe(v visit, what concept, kind string, value object, label *concept) string {
+func (c *course) observe(v visit, what concept, kind string, value object, label *concept) {
 	fields := object{"meta", meta(label), "status", "final", "category", category("observation-category", kind, kind),
 		"code", what.json(), "subject", c.subject(), "encounter", v.encounter(),
 		"effectiveDateTime", stamp(v.at), "issued", stamp(v.at.Add(5 * time.Minute)), "performer", list{v.doctor.ref()}}
-	return c.add("Observation", append(fields, value...)...)
+	c.add("Observation", append(fields, value...)...)
 }
 
 // vitals follow the years: weight drifts, blood pressure rises with age and hypertension and falls when treated.

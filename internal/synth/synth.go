@@ -54,7 +54,7 @@ func Write(dir string, patients int, seed uint64, progress func(done int)) ([]st
 	if patients < 0 || patients > PatientsMax {
 		return nil, fmt.Errorf("synth: %d patients: %w", patients, ErrPatients)
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("synth: %w", err)
 	}
 	var files []string
@@ -83,7 +83,7 @@ func writeWhole(name string, content []byte) (err error) {
 	}
 	defer func() {
 		if err != nil {
-			os.Remove(f.Name())
+			_ = os.Remove(f.Name()) // err is the one to tell
 		}
 	}()
 	_, err = f.Write(content)

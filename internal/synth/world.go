@@ -1,6 +1,9 @@
 package synth
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
 // kindOf says what an organisation does.
 type kindOf int
@@ -52,37 +55,37 @@ func buildWorld() []*organisation {
 	emergency := concept{snomed, "773568002", "Emergency medicine"}
 	orgs := []*organisation{
 		{name: "Maple Street Family Practice", kind: practice, street: "12 Maple Street",
-			doctors: team(general, "Hannah", "Lindqvist", "female", "Tobias", "Okafor", "male")},
+			doctors: team(general, "Hannah Lindqvist female", "Tobias Okafor male")},
 		{name: "Harbour View Medical Group", kind: practice, street: "4 Quay Road",
-			doctors: team(general, "Priya", "Raman", "female", "Ewan", "McAllister", "male")},
+			doctors: team(general, "Priya Raman female", "Ewan McAllister male")},
 		{name: "Old Mill Community Health", kind: practice, street: "81 Mill Lane",
-			doctors: team(general, "Lucía", "Ferrer", "female", "Daniel", "Achterberg", "male")},
+			doctors: team(general, "Lucía Ferrer female", "Daniel Achterberg male")},
 		{name: "St Brigid General Hospital", kind: hospital, street: "1 Hospital Hill", doctors: append(
-			team(internal, "Miriam", "Goldfarb", "female", "Kwame", "Asante", "male"),
-			team(surgery, "Ingrid", "Solheim", "female")...)},
+			team(internal, "Miriam Goldfarb female", "Kwame Asante male"),
+			team(surgery, "Ingrid Solheim female")...)},
 		{name: "Northgate University Hospital", kind: hospital, street: "200 Northgate Avenue", doctors: append(
-			team(emergency, "Rafael", "Moura", "male", "Aiko", "Tanabe", "female"),
-			team(surgery, "Peter", "Vandermeer", "male")...)},
+			team(emergency, "Rafael Moura male", "Aiko Tanabe female"),
+			team(surgery, "Peter Vandermeer male")...)},
 		{name: "Clearwater Diagnostics Laboratory", kind: laboratory, street: "33 Science Park",
-			doctors: team(concept{snomed, "394915009", "General pathology"}, "Olga", "Petrenko", "female")},
+			doctors: team(concept{snomed, "394915009", "General pathology"}, "Olga Petrenko female")},
 		{name: "Summit Clinical Laboratories", kind: laboratory, street: "7 Summit Way",
-			doctors: team(concept{snomed, "394915009", "General pathology"}, "Hugo", "Brandt", "male")},
+			doctors: team(concept{snomed, "394915009", "General pathology"}, "Hugo Brandt male")},
 		{name: "Green Cross Pharmacy", kind: pharmacy, street: "19 Market Square",
-			doctors: team(concept{snomed, "46255001", "Pharmacist"}, "Salma", "Haddad", "female")},
+			doctors: team(concept{snomed, "46255001", "Pharmacist"}, "Salma Haddad female")},
 		{name: "Riverside Pharmacy", kind: pharmacy, street: "2 Riverside",
-			doctors: team(concept{snomed, "46255001", "Pharmacist"}, "Jonas", "Weber", "male")},
+			doctors: team(concept{snomed, "46255001", "Pharmacist"}, "Jonas Weber male")},
 		{name: "Commonwealth Mutual Health Insurance", kind: insurer, street: "500 Commerce Plaza"},
 		{name: "Beacon Health Plan", kind: insurer, street: "88 Beacon Tower"},
 		{name: "Lakeside Imaging Centre", kind: imagingCentre, street: "15 Lakeside Drive",
-			doctors: team(concept{snomed, "394914008", "Radiology"}, "Nadia", "Ivanova", "female", "Marcus", "Reid", "male")},
+			doctors: team(concept{snomed, "394914008", "Radiology"}, "Nadia Ivanova female", "Marcus Reid male")},
 		{name: "Bright Smile Dental Care", kind: dentist, street: "27 Church Street",
-			doctors: team(concept{snomed, "106289002", "Dentist"}, "Chloé", "Marchand", "female")},
+			doctors: team(concept{snomed, "106289002", "Dentist"}, "Chloé Marchand female")},
 		{name: "Willow House Mental Health Clinic", kind: mentalClinic, street: "9 Willow Close",
-			doctors: team(concept{snomed, "394587001", "Psychiatry"}, "Samuel", "Adeyemi", "male", "Greta", "Hoffmann", "female")},
+			doctors: team(concept{snomed, "394587001", "Psychiatry"}, "Samuel Adeyemi male", "Greta Hoffmann female")},
 		{name: "New Path Recovery Programme", kind: addictionClinic, street: "61 Station Road",
-			doctors: team(concept{snomed, "394587001", "Psychiatry"}, "Monica", "Castellano", "female")},
+			doctors: team(concept{snomed, "394587001", "Psychiatry"}, "Monica Castellano female")},
 		{name: "Meridian Infectious Disease Clinic", kind: hivClinic, street: "3 Meridian Square",
-			doctors: team(concept{snomed, "394807007", "Infectious diseases"}, "Arjun", "Mehta", "male")},
+			doctors: team(concept{snomed, "394807007", "Infectious diseases"}, "Arjun Mehta male")},
 	}
 	for i, o := range orgs {
 		number := strconv.Itoa(1000001 + 7*i)
@@ -98,10 +101,12 @@ func buildWorld() []*organisation {
 	return orgs
 }
 
-// team makes doctors of one specialty: given, family, gender, …
-func team(specialty concept, names ...string) (out []doctor) {
-	for i := 0; i < len(names); i += 3 {
-		out = append(out, doctor{given: names[i], family: names[i+1], gender: names[i+2], specialty: specialty})
+// team makes doctors of one specialty from "Given Family gender".
+func team(specialty concept, people ...string) (out []doctor) {
+	for _, p := range people {
+		given, rest, _ := strings.Cut(p, " ")
+		family, gender, _ := strings.Cut(rest, " ")
+		out = append(out, doctor{given: given, family: family, gender: gender, specialty: specialty})
 	}
 	return out
 }
