@@ -155,7 +155,9 @@ func (c *cursor) undoItem() (it undoItem) {
 	switch it.kind {
 	case undoLeaf:
 		it.path = c.hash()
-		if it.had = c.u8() == 1; it.had {
+		there := c.u8()
+		c.bad = c.bad || there > 1
+		if it.had = there == 1; it.had {
 			it.value = c.take(c.uvarint())
 		}
 	case undoPage:
