@@ -61,7 +61,12 @@ func (s *server) postActions(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *server) submitParcel(w http.ResponseWriter, r *http.Request) ([]outcome, error) {
-	parcel, err := readAll(w, r, parcelBytesMax)
+	leave, err := s.largeBody(r)
+	if err != nil {
+		return nil, err
+	}
+	parcel, err := readAll(w, r, protocol.ParcelBytesMax)
+	leave()
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +94,12 @@ func (s *server) submitEach(w http.ResponseWriter, r *http.Request) ([]outcome, 
 	if err := wantType(r, "application/json"); err != nil {
 		return nil, err
 	}
+	leave, err := s.largeBody(r)
+	if err != nil {
+		return nil, err
+	}
 	envelopes, err := readSubmission(w, r)
+	leave()
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +113,15 @@ func (s *server) submitEach(w http.ResponseWriter, r *http.Request) ([]outcome, 
 	}
 	var all sync.WaitGroup
 	for i := 1; i < len(envelopes); i++ {
-		all.Go(func() { one(r.Context(), i) })
+		select {
+		case s.extra <- struct{}{}:
+			all.Go(func() {
+				defer func() { <-s.extra }()
+				one(r.Context(), i)
+			})
+		default:
+			done[i] = outcome{envelope: envelopes[i], err: busy}
+		}
 	}
 	one(r.Context(), 0)
 	all.Wait()
@@ -113,6 +131,19 @@ func (s *server) submitEach(w http.ResponseWriter, r *http.Request) ([]outcome, 
 		}
 	}
 	return nil, done[0].err
+}
+
+// largeBody waits for a large body's turn to be read, so that many slow ones cannot fill the memory.
+func (s *server) largeBody(r *http.Request) (leave func(), err error) {
+	if r.ContentLength >= 0 && r.ContentLength <= bodyBytesLarge {
+		return func() {}, nil
+	}
+	select {
+	case s.bodies <- struct{}{}:
+		return func() { <-s.bodies }, nil
+	case <-r.Context().Done():
+		return nil, busy
+	}
 }
 
 func readSubmission(w http.ResponseWriter, r *http.Request) ([][]byte, error) {
@@ -255,7 +286,7 @@ func send(w http.ResponseWriter, b *bytes.Buffer, contentType []string, out []by
 	h := w.Header()
 	h["Content-Type"] = contentType
 	h["Content-Length"] = []string{strconv.Itoa(len(out))}
-	_, _ = w.Write(out)
+	write(w, out)
 	return nil
 }
 
@@ -301,8 +332,7 @@ func appendResult(b []byte, r api.Result) []byte {
 
 // result is an outcome for people and programs, with the decision if it is an access.
 func (s *server) result(o outcome) (api.Result, error) {
-	if o.err != nil {
-		p := s.problemOf(o.err)
+	if p := s.problemOf(o.err); p != nil {
 		return api.Result{Reason: protocol.BadRequest, Advice: p.Error(), Problem: p}, nil
 	}
 	out := plainResult(o.result)

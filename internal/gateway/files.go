@@ -33,7 +33,7 @@ func (s *server) putFile(w http.ResponseWriter, r *http.Request) error {
 	body := &arriving{r: http.MaxBytesReader(w, r.Body, r.ContentLength)}
 	note, err := s.StoreFile(r.Context(), hash, body, r.ContentLength)
 	if err != nil {
-		if body.err != nil && r.Context().Err() == nil {
+		if body.err != nil {
 			return cutOff(body.err)
 		}
 		return err

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -15,7 +16,9 @@ import (
 // server serves the routes. It is safe for concurrent use and keeps nothing between requests but the document of itself.
 type server struct {
 	Backend
-	gates [gates]chan struct{}
+	gates  [gates]chan struct{}
+	bodies chan struct{} // large submissions whose bodies are being read
+	extra  chan struct{} // envelopes under way beyond the first of their submission
 }
 
 // gate is a class of cost: requests of one class wait for nobody of another.
@@ -30,10 +33,7 @@ const (
 
 // New serves a node's gateway. Whatever goes wrong is answered with an api.Problem; a panic is too, and logged.
 func New(b Backend) http.Handler {
-	s := &server{Backend: b}
-	for g, n := range [gates]int{light: lightAtOnce, submit: submitAtOnce, heavy: heavyAtOnce} {
-		s.gates[g] = make(chan struct{}, n)
-	}
+	s := newServer(b)
 	mux := http.NewServeMux()
 	allowed := map[string][]string{}
 	for _, r := range s.routes() {
@@ -47,6 +47,14 @@ func New(b Backend) http.Handler {
 		return notFound("no-such-path", "There is nothing at this path", "The paths that there are stand in /v1/openapi.json.")
 	}}))
 	return mux
+}
+
+func newServer(b Backend) *server {
+	s := &server{Backend: b, bodies: make(chan struct{}, bodiesAtOnce), extra: make(chan struct{}, extraAtOnce)}
+	for g, n := range [gates]int{light: lightAtOnce, submit: submitAtOnce, heavy: heavyAtOnce} {
+		s.gates[g] = make(chan struct{}, n)
+	}
+	return s
 }
 
 // route is one method of one path, and what it costs.
@@ -105,7 +113,7 @@ func (s *server) guard(r route) http.Handler {
 // finish recovers from a panic, and logs the request without what it asked for: paths hold ids.
 func (s *server) finish(w *answer, req *http.Request, r route, began time.Time) {
 	if p := recover(); p != nil {
-		if p == http.ErrAbortHandler {
+		if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 			panic(p)
 		}
 		s.Log.Error("gateway: panic", "method", r.method, "route", r.path, "panic", fmt.Sprintf("%.300v", p), "stack", string(debug.Stack()))
@@ -138,9 +146,6 @@ func (a *answer) Write(b []byte) (int, error) {
 	}
 	return a.ResponseWriter.Write(b)
 }
-
-// Unwrap is for http.ResponseController.
-func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 func wrongMethod(methods []string) func(http.ResponseWriter, *http.Request) error {
 	allow := strings.Join(methods, ", ")

@@ -1,17 +1,13 @@
 package gateway
 
-import (
-	"time"
-
-	"github.com/anamnesis-health/anamnesis/protocol"
-)
+import "time"
 
 // Limits of the gateway, units last.
 const (
 	// SubmissionEnvelopesMax is how many envelopes one POST of JSON may carry.
 	SubmissionEnvelopesMax = 256
 	// SubmissionBytesMax bounds its body.
-	SubmissionBytesMax = 6 << 20
+	SubmissionBytesMax = 2 << 20
 	// SharesBytesMax bounds a ShareRequest.
 	SharesBytesMax = 4 << 20
 	// SmallBytesMax bounds every other JSON body.
@@ -48,6 +44,12 @@ const (
 	lightAtOnce  = 2048
 	submitAtOnce = 16384
 	heavyAtOnce  = 128
+
+	// Submissions over bodyBytesLarge are read so many at once; the others wait their turn.
+	bodiesAtOnce   = 256
+	bodyBytesLarge = 64 << 10
+	// extraAtOnce is how many envelopes are under way beyond the first of each submission.
+	extraAtOnce = 16384
 )
 
 // How long a request may take, its body and answer included.
@@ -58,5 +60,3 @@ const (
 	fileTime   = 10 * time.Minute
 	writeGrace = 5 * time.Second // on top, to say that the time is over
 )
-
-const parcelBytesMax = protocol.ParcelBytesMax

@@ -51,7 +51,7 @@ func (s *server) document() func(http.ResponseWriter, *http.Request) error {
 			return err
 		}
 		w.Header()["Content-Type"] = headerJSON
-		_, _ = w.Write(doc)
+		write(w, doc)
 		return nil
 	}
 }
@@ -278,7 +278,7 @@ func textSchema(t reflect.Type) object {
 		v := reflect.New(t).Elem()
 		v.SetUint(n)
 		text := fmt.Sprint(v.Interface())
-		if v.Interface() != any(protocol.Accepted) && n == 0 || strings.HasPrefix(text, "unknown") || strings.HasPrefix(text, "invalid") || text == "" {
+		if strings.HasPrefix(text, "unknown(") {
 			continue
 		}
 		names = append(names, text)

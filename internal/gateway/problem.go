@@ -79,11 +79,13 @@ func (s *server) fail(w *answer, req *http.Request, err error) {
 	_, _ = w.Write(body)
 }
 
-// problemOf says what an error is to people and programs. Nothing of an unknown error's text is told.
+// problemOf says what an error is to people and programs; nil is nil. Nothing of an unknown error's text is told.
 func (s *server) problemOf(err error) *api.Problem {
 	var p *api.Problem
 	var large *http.MaxBytesError
 	switch {
+	case err == nil:
+		return nil
 	case errors.As(err, &p):
 		return p
 	case errors.As(err, &large):

@@ -145,7 +145,7 @@ func (s *server) getLog(w http.ResponseWriter, r *http.Request) error {
 		h["Cache-Control"] = []string{"public, max-age=600"} // as true for ever, and soon of no use
 	}
 	h["Content-Type"] = []string{"application/octet-stream"}
-	_, _ = w.Write(tile)
+	write(w, tile)
 	return nil
 }
 

@@ -52,7 +52,7 @@ func (s *server) routes() []route {
 			query: []parameter{{"from", "the first entry's place in the journal; default 0"}, {"max", "entries on the page, 1 to 1000; default 200"}}}},
 		{get, api.PathContracts, s.getContracts, light, lightTime, false, operation{tag: "journals",
 			summary: "The journal's contracts, those that are over too", signed: signedMust, who: "the patient", out: []api.Contract{}}},
-		{get, api.PathRecords, s.getRecords, light, lightTime, false, operation{tag: "journals",
+		{get, api.PathRecords, s.getRecords, heavy, lightTime, false, operation{tag: "journals",
 			summary: "The journal's records", signed: signedMust, who: "the patient", out: []api.Record{}}},
 		{get, api.PathProof, s.getProof, heavy, heavyTime, false, operation{tag: "journals",
 			summary: "All that proves the journal and the constitution complete", signed: signedMust, who: "the patient", out: api.JournalProof{},
