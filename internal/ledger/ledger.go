@@ -214,6 +214,12 @@ const compiledMax = 4096
 // durableEvery bounds how many blocks the engine applies again after a power failure.
 const durableEvery = 64
 
+// Close lets go of the store, which the caller closes afterwards. Views must be closed before; the ledger is of no use then.
+func (l *Ledger) Close() error {
+	l.drop()
+	return l.states.Close()
+}
+
 func (l *Ledger) drop() {
 	if l.staged != nil {
 		_ = l.staged.batch.Close()

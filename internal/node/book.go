@@ -2,6 +2,7 @@ package node
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/anamnesis-health/anamnesis/internal/api"
@@ -65,4 +66,28 @@ func (b book) setName(id protocol.PractitionerID, n api.PractitionerName) error 
 		return err
 	}
 	return b.set(append([]byte{'p'}, id[:]...), raw)
+}
+
+// CheckBookRow tells whether a row of a node's book can be what was written.
+func CheckBookRow(key, value []byte) error {
+	bad := func(err error) error { return fmt.Errorf("row %x: %w", key[:min(len(key), 24)], err) }
+	switch {
+	case len(key) == 1+8+16 && key[0] == 'r':
+		var r custodian.Released
+		if err := json.Unmarshal(value, &r); err != nil {
+			return bad(err)
+		}
+	case len(key) == 1 && key[0] == 'c':
+		if _, err := c2sp.ParseCheckpoint(string(value)); err != nil {
+			return bad(err)
+		}
+	case len(key) == 1+16 && key[0] == 'p':
+		var n api.PractitionerName
+		if err := json.Unmarshal(value, &n); err != nil {
+			return bad(err)
+		}
+	default:
+		return bad(errors.New("no such kind of row"))
+	}
+	return nil
 }

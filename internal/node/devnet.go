@@ -89,6 +89,34 @@ type devFile struct {
 	Nodes   map[protocol.MemberID]Addresses `json:"nodes"`
 }
 
+// ReadDev reads what a development network's folder says of itself, without starting anything: the genesis, and the names of the nodes'
+// folders under nodes/, in the genesis's order. The passphrase is empty if its file is missing.
+func ReadDev(dir string) (g protocol.Genesis, names []string, passphrase string, err error) {
+	raw, err := os.ReadFile(filepath.Join(dir, "network.json"))
+	if err != nil {
+		return g, nil, "", err
+	}
+	var f devFile
+	if err := json.Unmarshal(raw, &f); err != nil {
+		return g, nil, "", fmt.Errorf("%w: network.json: %w", ErrOtherFiles, err)
+	}
+	genesis, err := hex.DecodeString(f.Genesis)
+	if err != nil {
+		return g, nil, "", fmt.Errorf("%w: network.json: %w", ErrOtherFiles, err)
+	}
+	if err := protocol.Decode(genesis, &g); err != nil {
+		return g, nil, "", fmt.Errorf("%w: network.json: %w", ErrOtherFiles, err)
+	}
+	if len(f.Names) != len(g.Members) {
+		return g, nil, "", fmt.Errorf("%w: network.json names %d members of %d", ErrOtherFiles, len(f.Names), len(g.Members))
+	}
+	pass, err := os.ReadFile(filepath.Join(dir, "passphrase"))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return g, f.Names, strings.TrimSpace(string(pass)), err
+}
+
 // StartDev makes a network in an empty folder, or resumes the one that is there.
 func StartDev(cfg DevConfig) (*DevNet, error) {
 	d := &DevNet{Dir: cfg.Dir, config: cfg, addresses: map[protocol.MemberID]Addresses{}}
@@ -227,20 +255,9 @@ func (d *DevNet) resume(raw []byte) error {
 	if err := json.Unmarshal(raw, &f); err != nil {
 		return fmt.Errorf("%w: network.json: %w", ErrOtherFiles, err)
 	}
-	genesis, err := hex.DecodeString(f.Genesis)
-	if err != nil {
-		return fmt.Errorf("%w: network.json: %w", ErrOtherFiles, err)
-	}
-	if err := protocol.Decode(genesis, &d.Genesis); err != nil {
-		return fmt.Errorf("%w: network.json: %w", ErrOtherFiles, err)
-	}
-	pass, err := os.ReadFile(filepath.Join(d.Dir, "passphrase"))
-	if err != nil {
+	var err error
+	if d.Genesis, d.Names, d.Passphrase, err = ReadDev(d.Dir); err != nil {
 		return err
-	}
-	d.Passphrase, d.Names = strings.TrimSpace(string(pass)), f.Names
-	if len(d.Names) != len(d.Genesis.Members) {
-		return fmt.Errorf("%w: network.json names %d members of %d", ErrOtherFiles, len(d.Names), len(d.Genesis.Members))
 	}
 	for _, name := range d.Names {
 		k, err := LoadKeys(filepath.Join(d.Dir, "nodes", name, "keys.age"), d.Passphrase)

@@ -222,21 +222,26 @@ func (n *Node) openCustodian() error {
 	return nil
 }
 
-func (n *Node) startEngine() (err error) {
-	g := n.cfg.Genesis
+// EngineGenesis is what the engine of every node of a network must share: the founding nodes, one vote each, and the ledger's genesis.
+func EngineGenesis(g protocol.Genesis) consensus.Genesis {
 	doc := consensus.Genesis{ChainID: g.Chain, Time: time.UnixMilli(int64(g.Time)).UTC(), App: protocol.Encode(g)}
-	var peers []consensus.Peer
 	for _, m := range g.Members {
-		if !m.HasNode() {
-			continue
+		if m.HasNode() {
+			doc.Validators = append(doc.Validators, consensus.Validator{Name: m.Name, Key: ed25519.PublicKey(m.Node.Validator[:]), Power: 1})
 		}
-		doc.Validators = append(doc.Validators, consensus.Validator{Name: m.Name, Key: ed25519.PublicKey(m.Node.Validator[:]), Power: 1})
-		if at, ok := n.cfg.Addresses[m.ID()]; ok && m.ID() != n.member {
+	}
+	return doc
+}
+
+func (n *Node) startEngine() (err error) {
+	var peers []consensus.Peer
+	for _, m := range n.cfg.Genesis.Members {
+		if at, ok := n.cfg.Addresses[m.ID()]; ok && m.HasNode() && m.ID() != n.member {
 			peers = append(peers, consensus.Peer{Key: ed25519.PublicKey(m.Node.Peer[:]), Address: at.Engine})
 		}
 	}
 	n.engine, err = consensus.Start(consensus.Config{Dir: filepath.Join(n.cfg.Dir, "engine"), ValidatorKey: n.keys.Validator, NodeKey: n.keys.Peer,
-		Listen: n.cfg.Self.Engine, Peers: peers, Genesis: doc, Logger: n.log, Clock: n.cfg.Clock}, n.app)
+		Listen: n.cfg.Self.Engine, Peers: peers, Genesis: EngineGenesis(n.cfg.Genesis), Logger: n.log, Clock: n.cfg.Clock}, n.app)
 	return err
 }
 
@@ -324,6 +329,10 @@ func (n *Node) Stop() error {
 	if n.vault != nil {
 		errs = append(errs, n.vault.Close())
 		n.vault = nil
+	}
+	if n.ledger != nil {
+		errs = append(errs, n.ledger.Close())
+		n.ledger = nil
 	}
 	for _, s := range []*state.Store{&n.store, &n.local} {
 		if *s != nil {

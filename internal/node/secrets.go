@@ -98,3 +98,10 @@ func ReadShare(dir, passphrase string, generation uint32) (*threshold.Share, err
 	}
 	return threshold.ParseShare(raw)
 }
+
+// CheckSecret tells whether a secret of a node's folder decrypts.
+func CheckSecret(dir string, k *Keys, name string) error {
+	s := &secrets{dir: filepath.Join(dir, "secrets"), key: k.Storage}
+	_, _, err := s.Get(name)
+	return err
+}

@@ -1,0 +1,220 @@
+// Package fsck checks a stopped node's folder from the blocks up: every block against its hashes and signatures, the ledger by executing all
+// blocks again from the genesis and comparing every row, and then what stands beside the ledger: vault, secrets, keys and the node's book.
+// It changes nothing. What it cannot check it says.
+package fsck
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/anamnesis-health/anamnesis/internal/consensus"
+	"github.com/anamnesis-health/anamnesis/internal/ledger"
+	"github.com/anamnesis-health/anamnesis/internal/ledger/state"
+	"github.com/anamnesis-health/anamnesis/internal/node"
+	"github.com/anamnesis-health/anamnesis/protocol"
+)
+
+// Options of a check.
+type Options struct {
+	Dir        string // a development network's folder, or one node's
+	Passphrase string // of a node's keys; a development network's is read from its folder. "": secrets are not opened
+	// Progress, if not nil, hears how many blocks of a node were executed again, of how many.
+	Progress func(node string, done, total uint64)
+}
+
+// Level says how bad a finding is.
+type Level string
+
+// The levels. A note is no fault: something to know, or that could not be checked.
+const (
+	Fault Level = "fault"
+	Note  Level = "note"
+)
+
+// Finding is one thing that was found.
+type Finding struct {
+	Node   string `json:"node"`
+	Level  Level  `json:"level"`
+	Where  string `json:"where"` // ledger, engine, vault, secrets, keys, book, network
+	Detail string `json:"detail"`
+}
+
+// Report is what a check found.
+type Report struct {
+	OK       bool      `json:"ok"` // no faults
+	Chain    string    `json:"chain"`
+	Nodes    int       `json:"nodes"`
+	Blocks   uint64    `json:"blocks"`  // executed again, all nodes together
+	Entries  uint64    `json:"entries"` // of the longest ledger
+	Rows     int       `json:"rows"`    // compared, all nodes together
+	Files    int       `json:"files"`   // of the vaults, read and hashed
+	Findings []Finding `json:"findings"`
+}
+
+// ErrNoNode says that a folder holds neither a network nor a node.
+var ErrNoNode = errors.New("the folder holds neither a network (network.json) nor a node (keys.age)")
+
+// findingsMax bounds the findings of one node.
+const findingsMax = 50
+
+// Run checks a folder. The error is for what keeps it from checking at all; faults are in the report.
+func Run(ctx context.Context, o Options) (*Report, error) {
+	r := &Report{Findings: []Finding{}}
+	g, names, pass, err := node.ReadDev(o.Dir)
+	switch {
+	case err == nil:
+		if o.Passphrase == "" {
+			o.Passphrase = pass
+		}
+		heads := map[uint64]protocol.Hash{}
+		for i, name := range names {
+			c := &check{Options: o, report: r, name: name, dir: filepath.Join(o.Dir, "nodes", name), genesis: g, self: g.Members[i]}
+			if err := c.run(ctx); err != nil {
+				return nil, err
+			}
+			c.agree(heads)
+		}
+	case errors.Is(err, fs.ErrNotExist):
+		c, err := single(o, r)
+		if err != nil {
+			return nil, err
+		}
+		if err := c.run(ctx); err != nil {
+			return nil, err
+		}
+	case errors.Is(err, node.ErrOtherFiles):
+		r.Findings = append(r.Findings, Finding{Node: "-", Level: Fault, Where: "network", Detail: err.Error()})
+		return r, nil
+	default:
+		return nil, err
+	}
+	r.Nodes = max(len(names), 1)
+	r.OK = true
+	for _, f := range r.Findings {
+		r.OK = r.OK && f.Level != Fault
+	}
+	return r, nil
+}
+
+// single prepares the check of one node's folder: its genesis is the one its ledger holds.
+func single(o Options, r *Report) (*check, error) {
+	if _, err := os.Stat(filepath.Join(o.Dir, "keys.age")); err != nil {
+		return nil, fmt.Errorf("%w: %s", ErrNoNode, o.Dir)
+	}
+	store, err := state.OpenPebble(filepath.Join(o.Dir, "ledger"), state.PebbleOptions{ReadOnly: true})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = store.Close() }()
+	l, err := ledger.Open(store)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = l.Close() }()
+	g, ok := l.Genesis()
+	if !ok {
+		return nil, ledger.ErrNotBegun
+	}
+	return &check{Options: o, report: r, name: filepath.Base(o.Dir), dir: o.Dir, genesis: g}, nil
+}
+
+// check is the check of one node.
+type check struct {
+	Options
+	report  *Report
+	name    string
+	dir     string
+	genesis protocol.Genesis
+	self    protocol.Member // zero if not known
+	count   int
+	head    ledger.Head
+	checked bool // the ledger was executed again up to head
+}
+
+func (c *check) find(level Level, where, format string, args ...any) {
+	if c.count++; c.count > findingsMax {
+		return
+	}
+	c.report.Findings = append(c.report.Findings, Finding{Node: c.name, Level: level, Where: where, Detail: fmt.Sprintf(format, args...)})
+}
+
+func (c *check) run(ctx context.Context) error {
+	c.report.Chain = c.genesis.Chain
+	store, err := state.OpenPebble(filepath.Join(c.dir, "ledger"), state.PebbleOptions{ReadOnly: true})
+	if errors.Is(err, state.ErrLocked) {
+		return fmt.Errorf("%w: stop the node first", node.ErrInUse)
+	}
+	if err != nil {
+		c.find(Fault, "ledger", "cannot be opened: %v", err)
+	} else {
+		c.ledger(ctx, store)
+		if err := store.Close(); err != nil {
+			c.find(Fault, "ledger", "%v", err)
+		}
+	}
+	c.vault(ctx)
+	c.keys()
+	c.book()
+	return ctx.Err()
+}
+
+// ledger executes the blocks again and compares.
+func (c *check) ledger(ctx context.Context, store state.Store) {
+	l, err := ledger.Open(store)
+	if err != nil {
+		c.find(Fault, "ledger", "cannot be read: %v", err)
+		return
+	}
+	defer func() { _ = l.Close() }()
+	if g, ok := l.Genesis(); !ok {
+		c.find(Note, "ledger", "the network has not begun here")
+		return
+	} else if !bytes.Equal(protocol.Encode(g), protocol.Encode(c.genesis)) {
+		c.find(Fault, "ledger", "holds another network's genesis")
+		return
+	}
+	c.head = l.Head()
+	c.report.Entries = max(c.report.Entries, c.head.Size)
+	if err := l.Check(); err != nil {
+		c.find(Fault, "ledger", "%v", err)
+	}
+	dir := filepath.Join(c.dir, "engine")
+	chain, err := consensus.Blocks(dir, node.EngineGenesis(c.genesis))
+	if err != nil {
+		c.find(Fault, "engine", "%v", err)
+		return
+	}
+	defer func() {
+		if err := chain.Close(); err != nil {
+			c.find(Fault, "engine", "%v", err)
+		}
+	}()
+	if err := chain.CheckFiles(dir); err != nil {
+		c.find(Fault, "engine", "%v", err)
+	}
+	switch h := chain.Height(); {
+	case h < c.head.Height:
+		c.find(Fault, "engine", "the blocks end at %d, the ledger is at %d: blocks were lost", h, c.head.Height)
+	case h > c.head.Height:
+		c.find(Note, "ledger", "is at block %d of %d; the node executes the rest again when it starts (it was not stopped cleanly)", c.head.Height, h)
+	}
+	if err := c.replay(ctx, chain, store); err != nil {
+		c.find(Fault, "ledger", "%v", err)
+	}
+}
+
+// agree compares the ledgers of several nodes at the heights where they stand.
+func (c *check) agree(heads map[uint64]protocol.Hash) {
+	if !c.checked {
+		return
+	}
+	if other, ok := heads[c.head.Height]; ok && other != c.head.AppHash {
+		c.find(Fault, "ledger", "another node has a different state at block %d", c.head.Height)
+	}
+	heads[c.head.Height] = c.head.AppHash
+}
