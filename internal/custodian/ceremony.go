@@ -1,6 +1,7 @@
 package custodian
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -16,7 +17,8 @@ import (
 
 // Ceremony takes this node's part in key generation: it looks at the ledger whenever a block was committed, and does what is its turn. Its
 // secrets (the one-epoch receiver key, the dealing with its polynomial, the portions received) are saved, encrypted, before anything that
-// depends on them is said, and erased once the share is made; so it can be killed at any moment and goes on where it was.
+// depends on them is said, and erased once the share is made; so it can be killed at any moment and goes on where it was. What a dealer keeps
+// beyond activation are ciphertexts for custodians that were away: they open with a key that those erase in their turn.
 type Ceremony struct {
 	Custodian *Custodian
 	// Submit executes actions signed by this member.
@@ -26,7 +28,14 @@ type Ceremony struct {
 	Log   *slog.Logger
 
 	waited map[uint16]int // how often a dealer's ciphertext could not be had; owned by Run
+	erased ceremonyID     // the last ceremony whose secrets this process has seen erased; owned by Run
 }
+
+type ceremonyID struct{ generation, epoch uint32 }
+
+// ErrSecretsLost says that the receiver key that this node offered is not among its secrets any more. Nothing sealed to it can be opened, and
+// to complain of its dealers would only make them reveal this node's share to everybody.
+var ErrSecretsLost = errors.New("custodian: the receiver key that this node offered is lost")
 
 // fetchTriesMax is how often a dealer is asked in vain before a complaint is made of it.
 const fetchTriesMax = 30
@@ -34,7 +43,6 @@ const fetchTriesMax = 30
 // Run works until the context ends. changed delivers a value after blocks that changed state; it may drop some. tick makes Run look again
 // when a dealer was out of reach.
 func (c *Ceremony) Run(ctx context.Context, changed, tick <-chan struct{}) {
-	c.waited = make(map[uint16]int)
 	for {
 		if err := c.step(ctx); err != nil && ctx.Err() == nil {
 			c.Log.Warn("key generation: will try again", "error", err)
@@ -72,7 +80,7 @@ func (c *Ceremony) step(ctx context.Context) error {
 	case keygen.Accepting:
 		return errors.Join(s.reveal(ctx), s.accept(ctx))
 	case keygen.Done:
-		return s.finish(ctx)
+		return errors.Join(s.eraseDealing(), s.finish(ctx))
 	}
 	return nil
 }
@@ -118,6 +126,26 @@ func (s stage) receiverKey() (*threshold.ReceiverKey, error) {
 	return key, s.Custodian.Secrets.Put(s.name("receiver"), raw)
 }
 
+// offeredKey reads the saved key, which must be the one that the others seal to.
+func (s stage) offeredKey() (*threshold.ReceiverKey, error) {
+	offered, ok, err := keygen.Offered(s.view, s.cer, s.me)
+	if err != nil {
+		return nil, err
+	}
+	raw, saved, err := s.Custodian.Secrets.Get(s.name("receiver"))
+	if err != nil {
+		return nil, err
+	}
+	if !ok || !saved {
+		return nil, ErrSecretsLost
+	}
+	key, err := threshold.ParseReceiverKey(raw)
+	if err == nil && !bytes.Equal(key.Public(), offered) {
+		err = ErrSecretsLost
+	}
+	return key, err
+}
+
 func (s stage) deal(ctx context.Context) error {
 	if _, done, err := keygen.DealBy(s.view, s.cer, s.me); err != nil || done {
 		return err
@@ -138,6 +166,7 @@ func (s stage) deal(ctx context.Context) error {
 			return err
 		}
 	}
+	defer dealing.Wipe()
 	return s.submit(ctx, &protocol.Deal{Generation: s.cer.Generation, Epoch: s.cer.Epoch, Message: dealing.Deal.Bytes()})
 }
 
@@ -149,18 +178,26 @@ func (s stage) dealing() (*threshold.Dealing, error) {
 	return threshold.ParseDealing(raw)
 }
 
-// Ciphertext is what this node, as a dealer, holds for a receiver: its sealed share. It is served to that receiver's node alone, until the
-// epoch is active.
+// Ciphertext is what this node, as a dealer, holds for a receiver: its sealed share. It is for that receiver's node alone.
 func (c *Ceremony) Ciphertext(generation, epoch uint32, receiver uint16) ([]byte, bool, error) {
 	raw, ok, err := c.Custodian.Secrets.Get(fmt.Sprintf("dealing-%d-%d", generation, epoch))
-	if err != nil || !ok {
+	if err != nil {
 		return nil, false, err
+	}
+	if !ok {
+		return c.Custodian.Secrets.Get(ciphertextName(generation, epoch, receiver))
 	}
 	d, err := threshold.ParseDealing(raw)
 	if err != nil || receiver < 1 || int(receiver) > len(d.Ciphertexts) {
 		return nil, false, err
 	}
-	return d.Ciphertexts[receiver-1], true, nil
+	out := bytes.Clone(d.Ciphertexts[receiver-1])
+	d.Wipe()
+	return out, true, nil
+}
+
+func ciphertextName(generation, epoch uint32, receiver uint16) string {
+	return fmt.Sprintf("ciphertext-%d-%d-%d", generation, epoch, receiver)
 }
 
 // reveal answers the complaints made of this node.
@@ -177,6 +214,7 @@ func (s stage) reveal(ctx context.Context) error {
 		if err != nil || dealing == nil {
 			return err
 		}
+		defer dealing.Wipe()
 		share, err := dealing.Reveal(int(r))
 		if err != nil {
 			return err
@@ -197,7 +235,7 @@ func (s stage) accept(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	key, err := s.receiverKey()
+	key, err := s.offeredKey()
 	if err != nil {
 		return err
 	}
@@ -258,7 +296,7 @@ func (s stage) portion(ctx context.Context, params *threshold.Params, key *thres
 	ciphertext, err := s.Fetch(ctx, from, s.cer.Generation, s.cer.Epoch)
 	if err != nil {
 		s.Log.Info("key generation: a dealer does not answer yet", "dealer", dealer, "error", err)
-		if s.waited[dealer]++; s.waited[dealer] < fetchTriesMax {
+		if s.tried(dealer) < fetchTriesMax {
 			return false, true, nil
 		}
 		return false, false, s.complain(ctx, dealer)
@@ -268,6 +306,15 @@ func (s stage) portion(ctx context.Context, params *threshold.Params, key *thres
 		return false, false, s.complain(ctx, dealer)
 	}
 	return true, false, s.Custodian.Secrets.Put(s.portionName(dealer), p.Bytes())
+}
+
+// tried counts the vain attempts at a dealer's ciphertext.
+func (c *Ceremony) tried(dealer uint16) int {
+	if c.waited == nil {
+		c.waited = make(map[uint16]int)
+	}
+	c.waited[dealer]++
+	return c.waited[dealer]
 }
 
 func (s stage) complain(ctx context.Context, dealer uint16) error {
@@ -295,18 +342,27 @@ func (s stage) memberOf(custodian uint16) (protocol.MemberID, error) {
 // finish adds up the portions of the dealers that qualified, saves the share, and erases everything it was made of. A node that was away
 // when the others accepted fetches its portions now.
 func (s stage) finish(ctx context.Context) error {
-	if have, err := s.Custodian.shareOf(s.cer.Generation); err != nil || have != nil && have.Epoch == s.cer.Epoch {
+	if have, err := s.Custodian.shareOf(s.cer.Generation); err != nil {
 		return err
+	} else if have != nil && have.Epoch == s.cer.Epoch {
+		return s.erase()
 	}
 	params, deals, err := keygen.QualifiedDeals(s.view, s.view.Chain(), s.cer.Generation)
 	if err != nil || params == nil {
 		return err
 	}
-	key, err := s.receiverKey()
+	key, err := s.offeredKey()
 	if err != nil {
 		return err
 	}
 	portions := make([]*threshold.Portion, len(deals))
+	defer func() {
+		for _, p := range portions {
+			if p != nil {
+				p.Wipe()
+			}
+		}
+	}()
 	for i, d := range deals {
 		have, _, err := s.portion(ctx, params, key, d, uint16(d.Dealer))
 		if err != nil {
@@ -334,26 +390,45 @@ func (s stage) finish(ctx context.Context) error {
 	s.Custodian.shares[s.cer.Generation] = share
 	s.Custodian.mu.Unlock()
 	s.Log.Info("key generation: this node holds its share", "generation", s.cer.Generation, "epoch", s.cer.Epoch)
-	return s.erase(portions)
+	return s.erase()
 }
 
-// erase forgets the receiver key and the portions, and the dealing too once every custodian has what it was to get.
-func (s stage) erase(portions []*threshold.Portion) error {
-	errs := []error{s.Custodian.Secrets.Delete(s.name("receiver"))}
-	everybody := true
+// erase forgets the receiver key and the portions, once the share is safe. A crash in the middle is made good by the next process.
+func (s stage) erase() error {
+	now := ceremonyID{s.cer.Generation, s.cer.Epoch}
+	if s.Ceremony.erased == now {
+		return nil
+	}
+	errs := []error{s.Custodian.Secrets.Delete(s.name("receiver")), s.Custodian.Secrets.Delete(ciphertextName(s.cer.Generation, s.cer.Epoch, s.me))}
 	for d := uint16(1); d <= s.cer.N; d++ {
 		errs = append(errs, s.Custodian.Secrets.Delete(s.portionName(d)))
-		_, accepted, err := keygen.Accepted(s.view, s.cer, d)
-		errs = append(errs, err)
-		everybody = everybody && accepted
 	}
-	if everybody {
-		errs = append(errs, s.Custodian.Secrets.Delete(s.name("dealing")))
+	if err := errors.Join(errs...); err != nil {
+		return err
 	}
-	for _, p := range portions {
-		p.Wipe()
+	s.Ceremony.erased = now
+	return nil
+}
+
+// eraseDealing forgets the polynomial as soon as the key is active, when no complaint can come any more. The ciphertexts for custodians that
+// have not accepted stay, each by itself.
+func (s stage) eraseDealing() error {
+	dealing, err := s.dealing()
+	if err != nil || dealing == nil {
+		return err
 	}
-	return errors.Join(errs...)
+	defer dealing.Wipe()
+	for r := uint16(1); r <= s.cer.N && int(r) <= len(dealing.Ciphertexts); r++ {
+		if _, accepted, err := keygen.Accepted(s.view, s.cer, r); err != nil {
+			return err
+		} else if accepted {
+			continue
+		}
+		if err := s.Custodian.Secrets.Put(ciphertextName(s.cer.Generation, s.cer.Epoch, r), dealing.Ciphertexts[r-1]); err != nil {
+			return err
+		}
+	}
+	return s.Custodian.Secrets.Delete(s.name("dealing"))
 }
 
 // submit executes an action; that the ledger had it already, or has moved on meanwhile, is no failure.
