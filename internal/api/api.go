@@ -11,27 +11,28 @@ import "github.com/anamnesis-health/anamnesis/protocol"
 
 // Paths. {…} are placeholders of net/http's patterns.
 const (
-	PathNetwork      = "/v1/network"                 // GET → Network
-	PathHealth       = "/v1/health"                  // GET → Health
-	PathOpenAPI      = "/v1/openapi.json"            // GET
-	PathActions      = "/v1/actions"                 // POST Submission → Results; or a parcel as application/cbor → Results
-	PathAction       = "/v1/actions/{id}"            // GET → Result
-	PathCheckpoint   = "/v1/checkpoint"              // GET → signed note (text/plain) with fresh cosignatures
-	PathTile         = "/v1/log/{path...}"           // GET → C2SP tlog-tiles: checkpoint, tile/…
-	PathConsistency  = "/v1/consistency"             // GET ?from=&to= → Hashes
-	PathSponsor      = "/v1/sponsor"                 // POST Sponsor → Sponsorship
-	PathMembers      = "/v1/members"                 // GET → []Member
-	PathPractitioner = "/v1/practitioners/{id}"      // GET → Practitioner; PUT PractitionerName: the member keeps the name, off the ledger
-	PathJournal      = "/v1/journals/{id}"           // GET (signed) → Journal
-	PathEntries      = "/v1/journals/{id}/entries"   // GET (patient) ?from=&max= → Entries
-	PathContracts    = "/v1/journals/{id}/contracts" // GET (patient) → []Contract
-	PathRecords      = "/v1/journals/{id}/records"   // GET (patient) → []Record
-	PathProof        = "/v1/journals/{id}/proof"     // GET (patient) → JournalProof: everything an export needs but the files
-	PathReceipt      = "/v1/entries/{index}/receipt" // GET (signer or patient) → C2SP tlog-proof (text/plain)
-	PathAccesses     = "/v1/accesses"                // GET (reader) → []Access that are still open
-	PathAccess       = "/v1/accesses/{id}"           // GET (reader) → Access
-	PathShares       = "/v1/accesses/{id}/shares"    // POST (reader) ShareRequest → Shares
-	PathFile         = "/v1/files/{hash}"            // PUT (member or practitioner) bytes → StoredFile; GET (patient, or reader with ?access=) bytes
+	PathNetwork       = "/v1/network"                    // GET → Network
+	PathHealth        = "/v1/health"                     // GET → Health
+	PathOpenAPI       = "/v1/openapi.json"               // GET
+	PathActions       = "/v1/actions"                    // POST Submission → Results; or a parcel as application/cbor → Results
+	PathAction        = "/v1/actions/{id}"               // GET → Result
+	PathCheckpoint    = "/v1/checkpoint"                 // GET → signed note (text/plain) with fresh cosignatures
+	PathTile          = "/v1/log/{path...}"              // GET → C2SP tlog-tiles: checkpoint, tile/…
+	PathConsistency   = "/v1/consistency"                // GET ?from=&to= → Hashes
+	PathSponsor       = "/v1/sponsor"                    // POST Sponsor → Sponsorship
+	PathMembers       = "/v1/members"                    // GET → []Member
+	PathPractitioner  = "/v1/practitioners/{id}"         // GET → Practitioner; PUT PractitionerName: the member keeps the name, off the ledger
+	PathPractitioners = "/v1/members/{id}/practitioners" // GET (signed) → []Practitioner of that member
+	PathJournal       = "/v1/journals/{id}"              // GET (signed) → Journal
+	PathEntries       = "/v1/journals/{id}/entries"      // GET (patient) ?from=&max= → Entries
+	PathContracts     = "/v1/journals/{id}/contracts"    // GET (patient) → []Contract
+	PathRecords       = "/v1/journals/{id}/records"      // GET (patient) → []Record
+	PathProof         = "/v1/journals/{id}/proof"        // GET (patient) → JournalProof: everything an export needs but the files
+	PathReceipt       = "/v1/entries/{index}/receipt"    // GET (signer or patient) → C2SP tlog-proof (text/plain)
+	PathAccesses      = "/v1/accesses"                   // GET (reader) → []Access that are still open
+	PathAccess        = "/v1/accesses/{id}"              // GET (reader) → Access
+	PathShares        = "/v1/accesses/{id}/shares"       // POST (reader) ShareRequest → Shares
+	PathFile          = "/v1/files/{hash}"               // PUT (member or practitioner) bytes → StoredFile; GET (patient, or reader with ?access=) bytes
 )
 
 // Network tells a newcomer all that is public.

@@ -79,7 +79,12 @@ func (c *Client) Export(ctx context.Context, k *wallet.JournalKeys, w io.Writer,
 	if err != nil {
 		return err
 	}
-	return proof.Write(w, p, func(hash protocol.Hash) (io.ReadCloser, error) {
+	return proof.Write(w, p, c.exported(ctx, k), progress)
+}
+
+// exported opens the files of a journal for proof.Write.
+func (c *Client) exported(ctx context.Context, k *wallet.JournalKeys) func(protocol.Hash) (io.ReadCloser, error) {
+	return func(hash protocol.Hash) (io.ReadCloser, error) {
 		uri := path(api.PathFile, hash.String()) + "?journal=" + k.Journal.String()
 		res, err := c.request(ctx, Patient(k), http.MethodGet, uri, "", nil, 0)
 		var problem *api.Problem
@@ -92,16 +97,39 @@ func (c *Client) Export(ctx context.Context, k *wallet.JournalKeys, w io.Writer,
 			return nil, err
 		}
 		return res.Body, nil
-	}, progress)
+	}
 }
 
-// Verify fetches the whole journal with its files and verifies it, against the wallet's policy and the checkpoint that it has seen before.
-// The wallet is not changed: Report.Checkpoint is what to advance to, with the proof returned.
-func (c *Client) Verify(ctx context.Context, k *wallet.JournalKeys, o proof.Options, progress func(done, total int)) (*proof.Report, error) {
+// Verify fetches the whole journal with its files and verifies it as an export of it would be. If o has a pin, the proof that the log
+// extends it is fetched too. What the pin advances to is Report.Checkpoint, with the consistency proof that is returned.
+func (c *Client) Verify(ctx context.Context, k *wallet.JournalKeys, o proof.Options, progress func(done, total int)) (*proof.Report, []protocol.Hash, error) {
+	p, err := c.Proof(ctx, k)
+	if err != nil {
+		return nil, nil, err
+	}
+	var extends []protocol.Hash
+	if size := p.Seal.Index + 1; o.Pin != nil && o.Pin.Size < size {
+		if extends, err = c.Consistency(ctx, o.Pin.Size, size); err != nil {
+			return nil, nil, err
+		}
+		pin := *o.Pin
+		pin.Proof = extends
+		o.Pin = &pin
+	}
 	o.Journal = k.Journal
 	r, w := io.Pipe()
-	go func() { w.CloseWithError(c.Export(ctx, k, w, progress)) }()
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		_ = w.CloseWithError(proof.Write(w, p, c.exported(ctx, k), progress))
+	}()
 	report, err := proof.Verify(r, o)
-	_ = r.CloseWithError(errors.New("verified"))
-	return report, err
+	_ = r.CloseWithError(errors.New("the verification is over"))
+	<-written
+	return report, extends, err
+}
+
+// Practitioners lists a member's practitioners, for somebody whom the network knows.
+func (c *Client) Practitioners(ctx context.Context, by Identity, of protocol.MemberID) (out []api.Practitioner, err error) {
+	return out, c.get(ctx, by, path(api.PathPractitioners, of.String()), &out)
 }

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/spf13/cobra"
+
+	"github.com/anamnesis-health/anamnesis/internal/api"
+	"github.com/anamnesis-health/anamnesis/internal/client"
+	"github.com/anamnesis-health/anamnesis/internal/wallet"
+	"github.com/anamnesis-health/anamnesis/protocol"
+)
+
+func (c *cli) journalCommand() *cobra.Command {
+	cmd := family("journal", "patient", "The patient's journals: open, list, export, verify", c.journalOpen(), c.journalList(), c.journalExport(), c.journalVerify())
+	cmd.PersistentFlags().StringVar(&c.journal, "journal", "", "which journal of the wallet, by `NAME` or id")
+	return cmd
+}
+
+func (c *cli) journalOpen() *cobra.Command {
+	return c.command(&cobra.Command{
+		Use:   "open [NAME]",
+		Short: "Open a journal on the ledger, or find one again after a recovery",
+		Long: `Opens a journal: a stream of entries on the ledger that only your wallet controls. NAME is for yourself and stays in the
+wallet ("main" if you give none). Nothing on the ledger links two journals of one wallet, so a second one can be for
+what you want to keep apart.
+
+The first journal ties the wallet to the network of the gateway, and to its trust root.`,
+		Example: `
+anamnesis journal open
+anamnesis journal open psychiatry --gateway http://127.0.0.1:8080`,
+		Args: cobra.MaximumNArgs(1),
+	}, func(ctx context.Context, args []string) error {
+		name := "main"
+		if len(args) == 1 {
+			name = args[0]
+		}
+		return c.openJournal(ctx, name)
+	})
+}
+
+func (c *cli) openJournal(ctx context.Context, name string) error {
+	p, err := c.openWallet()
+	if err != nil {
+		return err
+	}
+	net, err := c.dial(ctx, p.Network)
+	if err != nil {
+		return err
+	}
+	if p.Network.Chain == "" {
+		if err := adopt(p.Wallet, net, c.gatewayOf(p.Network)); err != nil {
+			return err
+		}
+	}
+	j, err := p.OpenJournal(name)
+	if err != nil {
+		return err
+	}
+	keys, err := p.Keys(j.ID)
+	if err != nil {
+		return err
+	}
+	row, found, err := c.enterJournal(ctx, net, keys)
+	if err != nil {
+		return err
+	}
+	if err := c.save(p); err != nil {
+		return err
+	}
+	h := keys.Handle()
+	v := journalView{ID: j.ID, Name: j.Nickname, Handle: &h, Opened: row.Opened, Sponsor: namesOf(net, nil).member(row.Sponsor), Entries: row.Count, Found: found}
+	return c.show(v, func(out io.Writer) {
+		if found {
+			fmt.Fprintf(out, "Journal %q was open already, with %s. It is yours again.\n\n", j.Nickname, plural(int(row.Count), "entry"))
+		} else {
+			fmt.Fprintf(out, "Journal %q is open on %s, sponsored by %s.\n\n", j.Nickname, net.Network.Chain, v.Sponsor)
+		}
+		fmt.Fprintf(out, "  %s\n\n", h)
+		fmt.Fprintln(out, "That is its handle: give it to those who treat you, so that they can name your data. It opens nothing by itself.")
+		fmt.Fprintln(out, "Next: let an organisation add records, such as")
+		fmt.Fprintf(out, "  anamnesis consent grant --template contributor --to member:%s\n", slug(net.Network.Members[0].Name))
+	})
+}
+
+func (c *cli) gatewayOf(n wallet.Network) string {
+	switch {
+	case c.gateway != "":
+		return c.gateway
+	case n.Gateway != "":
+		return n.Gateway
+	}
+	return defaultGateway
+}
+
+// enterJournal opens the journal on the ledger, unless it is there and this wallet's: then the wallet was restored.
+func (c *cli) enterJournal(ctx context.Context, net *client.Client, keys *wallet.JournalKeys) (row api.Journal, found bool, err error) {
+	me := client.Patient(keys)
+	row, err = net.Journal(ctx, me, keys.Journal)
+	var p *api.Problem
+	if err == nil {
+		return row, true, nil
+	}
+	if !errors.As(err, &p) || p.Status != http.StatusUnauthorized && p.Status != http.StatusNotFound {
+		return row, false, err
+	}
+	if err := net.OpenJournal(ctx, keys); err != nil {
+		if errors.Is(err, &protocol.Rejection{Reason: protocol.JournalExists}) {
+			return row, false, failed("journal-taken", "the journal is there, and another key controls it", "It may have been recovered through guardians; this wallet's key has been replaced.")
+		}
+		return row, false, err
+	}
+	row, err = net.Journal(ctx, me, keys.Journal)
+	return row, false, err
+}
+
+func (c *cli) journalList() *cobra.Command {
+	return c.command(&cobra.Command{
+		Use:   "list",
+		Short: "List the wallet's journals",
+		Example: `
+anamnesis journal list`,
+	}, func(ctx context.Context, _ []string) error {
+		p, err := c.openWallet()
+		if err != nil {
+			return err
+		}
+		views := []journalView{}
+		if len(p.Journals()) > 0 {
+			net, err := c.dial(ctx, p.Network)
+			if err != nil {
+				return err
+			}
+			if views, err = listJournals(ctx, net, p.Wallet); err != nil {
+				return err
+			}
+		}
+		return c.show(views, func(out io.Writer) {
+			if len(views) == 0 {
+				fmt.Fprintln(out, "No journal yet. Open one with `anamnesis journal open`.")
+				return
+			}
+			t := newTable("~name", "id", ">entries", "opened (UTC)", "~sponsor")
+			for _, v := range views {
+				t.add(v.Name, short(v.ID), fmt.Sprint(v.Entries), when(v.Opened), v.Sponsor)
+			}
+			t.print(out)
+		})
+	})
+}
+
+func listJournals(ctx context.Context, net *client.Client, w *wallet.Wallet) (views []journalView, err error) {
+	known := namesOf(net, nil)
+	for _, j := range w.Journals() {
+		keys, err := w.Keys(j.ID)
+		if err != nil {
+			return nil, err
+		}
+		row, err := net.Journal(ctx, client.Patient(keys), j.ID)
+		if err != nil {
+			return nil, fmt.Errorf("journal %s: %w", j.Nickname, err)
+		}
+		h := keys.Handle()
+		views = append(views, journalView{ID: j.ID, Name: j.Nickname, Handle: &h, Opened: row.Opened, Sponsor: known.member(row.Sponsor), Entries: row.Count,
+			KeyEpoch: j.KeyEpoch, LabelEpoch: j.LabelEpoch, Adopted: j.Adopted})
+	}
+	return views, nil
+}

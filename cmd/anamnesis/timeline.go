@@ -1,0 +1,346 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/anamnesis-health/anamnesis/internal/api"
+	"github.com/anamnesis-health/anamnesis/internal/client"
+	"github.com/anamnesis-health/anamnesis/internal/fhir"
+	"github.com/anamnesis-health/anamnesis/internal/wallet"
+	"github.com/anamnesis-health/anamnesis/protocol"
+)
+
+// line is a resource on the timeline, with who wrote it and where it is from.
+type line struct {
+	fhir.Item
+	Author   string            `json:"author"` // the member that wrote the record
+	Source   string            `json:"source"` // the organisation that the content comes from
+	Record   protocol.RecordID `json:"record"`
+	Index    int               `json:"index"` // in the record
+	Recorded uint64            `json:"recorded_ms"`
+}
+
+// filter chooses lines.
+type filter struct {
+	classes  []string
+	from, to string
+	source   string
+
+	want       []fhir.Class
+	begin, end uint64
+}
+
+func (f *filter) flags(cmd *cobra.Command) {
+	v := cmd.Flags()
+	v.StringSliceVar(&f.classes, "class", nil, "only these `CLASSES`")
+	v.StringVar(&f.from, "from", "", "only what happened from this `DATE` on")
+	v.StringVar(&f.to, "to", "", "only what happened before this `DATE`")
+	v.StringVar(&f.source, "source", "", "only from organisations with this `TEXT` in their name")
+}
+
+func (f *filter) parse() (err error) {
+	if f.want, err = classes(f.classes); err != nil {
+		return err
+	}
+	if f.begin, err = timeOf("--from", f.from); err != nil {
+		return err
+	}
+	f.end, err = timeOf("--to", f.to)
+	return err
+}
+
+func (f *filter) takes(l line) bool {
+	at := uint64(max(0, l.Time.UnixMilli()))
+	switch {
+	case len(f.want) > 0 && !slices.Contains(f.want, l.Class):
+		return false
+	case (f.begin > 0 || f.end > 0) && l.Time.IsZero(), f.begin > 0 && at < f.begin, f.end > 0 && at >= f.end:
+		return false
+	}
+	return f.source == "" || strings.Contains(strings.ToLower(l.Source+"\x00"+l.Author), strings.ToLower(f.source))
+}
+
+func (c *cli) recordList() *cobra.Command {
+	f := filter{}
+	access := ""
+	cmd := c.command(&cobra.Command{
+		Use:   "list",
+		Short: "Show the timeline: every resource, over all sources",
+		Long: `Shows one timeline over everything that all organisations wrote: date, class, what, value, who wrote it and where it comes
+from. As the patient it opens your own records with your wallet; with --as it opens what an access permits (the one
+named by --access, or all that are open).`,
+		Example: `
+anamnesis record list --class labs --from 2024-01-01
+anamnesis record list --source pharmacy
+anamnesis record list --as dr-ada.actor`,
+	}, func(ctx context.Context, _ []string) error {
+		if err := f.parse(); err != nil {
+			return err
+		}
+		if c.as != "" {
+			return c.listAsReader(ctx, access, &f)
+		}
+		return c.listOwn(ctx, &f)
+	})
+	f.flags(cmd)
+	cmd.Flags().StringVar(&access, "access", "", "with --as: what this `ACCESS` opens")
+	return cmd
+}
+
+func (c *cli) listOwn(ctx context.Context, f *filter) error {
+	p, err := c.patient(ctx)
+	if err != nil {
+		return err
+	}
+	rows, err := p.Records(ctx, p.keys)
+	if err != nil {
+		return err
+	}
+	records, broken := c.openOwn(ctx, p, rows, f.want)
+	known := namesOf(p.Client, nil)
+	known.as = client.Patient(p.keys)
+	if err := c.showLines(timeline(ctx, known, records, f)); err != nil {
+		return err
+	}
+	return c.broken(broken)
+}
+
+// openOwn opens the patient's records of the classes wanted (none: all). A record that its author put under the label of another class
+// does not open as if nothing were wrong.
+func (c *cli) openOwn(ctx context.Context, p *patient, rows []api.Record, want []fhir.Class) (records []*wallet.Record, broken []error) {
+	h := p.keys.Handle()
+	if len(want) > 0 {
+		labels := labelsOf(h, want)
+		rows = slices.DeleteFunc(slices.Clone(rows), func(r api.Record) bool { return !slices.Contains(labels, r.Label) })
+	}
+	b := c.bar("opening records", int64(len(rows)))
+	opened, errs := p.Open(ctx, p.keys, rows, func(done, _ int) { b.set(int64(done)) })
+	b.done()
+	for i, r := range opened {
+		err := errs[i]
+		if err == nil {
+			err = r.Manifest.CheckLabel(h)
+		}
+		if err != nil {
+			broken = append(broken, fmt.Errorf("record %s: %w", short(rows[i].ID), err))
+			continue
+		}
+		records = append(records, r)
+	}
+	return records, broken
+}
+
+// broken reports records that did not open; the rest was shown.
+func (c *cli) broken(errs []error) error {
+	if len(errs) == 0 {
+		return nil
+	}
+	f := *explain(errs[0])
+	if len(errs) > 1 {
+		f.Title += fmt.Sprintf(" (and %d more records)", len(errs)-1)
+	}
+	return &f
+}
+
+// timeline makes lines of records, by date; what has no date comes last.
+func timeline(ctx context.Context, known *names, records []*wallet.Record, f *filter) []line {
+	out := []line{}
+	for _, r := range records {
+		author := known.author(ctx, r.Manifest.Author)
+		for i, raw := range r.Resources {
+			l := line{Item: fhir.Summarise(resourceOf(raw, r.Manifest)), Author: author, Source: cmp.Or(r.Manifest.Source.Name, author),
+				Record: r.Manifest.Record, Index: i, Recorded: r.Manifest.Recorded}
+			if f.takes(l) {
+				out = append(out, l)
+			}
+		}
+	}
+	slices.SortStableFunc(out, func(a, b line) int {
+		if a.Time.IsZero() != b.Time.IsZero() {
+			if a.Time.IsZero() {
+				return 1
+			}
+			return -1
+		}
+		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Class, b.Class), cmp.Compare(a.Title, b.Title))
+	})
+	return out
+}
+
+// resourceOf is a record's resource as package fhir has it.
+func resourceOf(raw []byte, m *wallet.Manifest) fhir.Resource {
+	var head struct {
+		Type string `json:"resourceType"`
+		ID   string `json:"id"`
+	}
+	_ = json.Unmarshal(raw, &head) // foreign bytes that are no JSON have neither
+	return fhir.Resource{Raw: raw, Type: head.Type, ID: head.ID, Class: fhir.Class(m.Class)}
+}
+
+// author is the member behind a record.
+func (n *names) author(ctx context.Context, a wallet.Author) string {
+	if a.Kind == protocol.ActorMember {
+		return n.member(protocol.MemberID(a.ID))
+	}
+	id := protocol.PractitionerID(a.ID)
+	if name, ok := n.authors[id]; ok {
+		return name
+	}
+	name := "practitioner " + short(id)
+	if p, err := n.net.PractitionerName(ctx, n.as, id); err == nil {
+		name = n.member(p.Member)
+	}
+	n.authors[id] = name
+	return name
+}
+
+func (c *cli) showLines(lines []line) error {
+	return c.show(lines, func(out io.Writer) {
+		if len(lines) == 0 {
+			fmt.Fprintln(out, "Nothing.")
+			return
+		}
+		t := newTable("date", "~class", "~what", "~value", "~written by", "~from", "record")
+		for _, l := range lines {
+			source := l.Source
+			if source == l.Author {
+				source = "the same"
+			}
+			t.add(dateOf(l), string(l.Class), l.Title, l.Detail, l.Author, source, l.Record.String()[:8])
+		}
+		t.print(out)
+		fmt.Fprintf(out, "%s. `anamnesis record show RECORD` has the whole.\n", plural(len(lines), "resource"))
+	})
+}
+
+func dateOf(l line) string {
+	if l.Time.IsZero() {
+		return "-"
+	}
+	if len(l.Date) < len("2006-01-02") {
+		return l.Date // as precise as it was written
+	}
+	return l.Time.Format(time.DateOnly)
+}
+
+func (c *cli) recordShow() *cobra.Command {
+	dir, access := "", ""
+	cmd := c.command(&cobra.Command{
+		Use:   "show RECORD",
+		Short: "Show a record's resources as they were written, byte for byte",
+		Long: `Opens a record of your own and prints its resources as the author sealed them, or writes each to a file of DIR. With --as it
+opens a record that an access permits. RECORD is its id; the first digits are enough.`,
+		Example: `
+anamnesis record show 81f3a0c2
+anamnesis record show 81f3a0c2 --out record/`,
+		Args: cobra.ExactArgs(1),
+	}, func(ctx context.Context, args []string) error {
+		r, err := c.oneRecord(ctx, args[0], access)
+		if err != nil {
+			return err
+		}
+		return c.showRecord(r, dir)
+	})
+	cmd.Flags().StringVar(&dir, "out", "", "write the resources into `DIR` instead")
+	cmd.Flags().StringVar(&access, "access", "", "with --as: under this `ACCESS`")
+	return cmd
+}
+
+func (c *cli) oneRecord(ctx context.Context, text, access string) (*wallet.Record, error) {
+	if c.as != "" {
+		return c.readOne(ctx, text, access)
+	}
+	p, err := c.patient(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found, err := p.findRecords(ctx, []string{text})
+	if err != nil {
+		return nil, err
+	}
+	rows, err := p.Records(ctx, p.keys)
+	if err != nil {
+		return nil, err
+	}
+	rows = slices.DeleteFunc(rows, func(r api.Record) bool { return r.ID != found[0] })
+	records, errs := p.Open(ctx, p.keys, rows, nil)
+	if len(records) != 1 {
+		return nil, failed("not-found", "there is no record "+printable(text), "")
+	}
+	return records[0], errs[0]
+}
+
+// recordView is a record for programs.
+type recordView struct {
+	Manifest  *wallet.Manifest  `json:"manifest"`
+	Resources []json.RawMessage `json:"resources,omitempty"`
+	Files     []string          `json:"files,omitempty"`
+}
+
+func (c *cli) showRecord(r *wallet.Record, dir string) error {
+	v := recordView{Manifest: r.Manifest}
+	if dir != "" {
+		files, err := writeResources(dir, r)
+		if err != nil {
+			return err
+		}
+		v.Files = files
+	} else {
+		for _, raw := range r.Resources {
+			if !json.Valid(raw) {
+				raw, _ = json.Marshal(string(raw))
+			}
+			v.Resources = append(v.Resources, raw)
+		}
+	}
+	return c.show(v, func(out io.Writer) {
+		for _, f := range v.Files {
+			fmt.Fprintln(out, f)
+		}
+		if dir != "" {
+			return
+		}
+		for _, raw := range r.Resources {
+			_, _ = out.Write(append(slices.Clip(raw), '\n'))
+		}
+	})
+}
+
+// writeResources writes each resource of a record into a file of its own, never over one that is there.
+func writeResources(dir string, r *wallet.Record) (files []string, err error) {
+	into := filepath.Join(dir, r.Manifest.Class+"-"+short(r.Manifest.Record))
+	if err := os.MkdirAll(into, 0o700); err != nil {
+		return nil, err
+	}
+	for i, raw := range r.Resources {
+		name := filepath.Join(into, fmt.Sprintf("%03d-%s.json", i+1, fileName(resourceOf(raw, r.Manifest).Name())))
+		if err := os.WriteFile(name, raw, 0o600); err != nil {
+			return files, errors.Join(err, os.Remove(name))
+		}
+		files = append(files, name)
+	}
+	return files, nil
+}
+
+// fileName keeps what is safe in a file's name of a name that others chose.
+func fileName(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' {
+			return r
+		}
+		return '-'
+	}, s)
+	return s[:min(len(s), 100)]
+}
