@@ -29,6 +29,8 @@ func parse(text string) words {
 			w.verb = f
 		case ok:
 			w.args[k] = v
+		case f == "broken":
+			w.args[f] = f
 		default:
 			w.args[""] = f
 		}
@@ -171,8 +173,9 @@ func (s *script) action(by *ledgertest.Who, journal protocol.JournalID, w words)
 		_, pub := ledgertest.Key(name)
 		return &protocol.RotateMemberKey{Key: pub, Proof: ed25519.Sign(s.keyOf(cmp.Or(w.args["proof"], name)),
 			protocol.KeyProofMessage(s.w.L.Chain(), by.Signer.Member(), pub))}
-	case "accept-deals":
-		return &protocol.AcceptDeals{Generation: 1, Epoch: 1, Dealers: []uint16{1}}
+	}
+	if a := s.keygenAction(by, w); a != nil {
+		return a
 	}
 	panic(fmt.Errorf("%w: unknown action %q", errScript, w.verb))
 }

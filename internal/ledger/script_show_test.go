@@ -10,7 +10,6 @@ import (
 	"github.com/anamnesis-health/anamnesis/internal/ledger"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/consent"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/journal"
-	"github.com/anamnesis-health/anamnesis/internal/ledger/keygen"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/registry"
 	"github.com/anamnesis-health/anamnesis/protocol"
 )
@@ -106,8 +105,7 @@ func (s *script) show(d *datadriven.TestData) string {
 		}
 		return sorted(out.String())
 	case "key":
-		cer, _, err := keygen.CeremonyRow(view)
-		fmt.Fprintf(&out, "phase %d, active generation %d\n", must(cer, err).Phase, must(keygen.ActiveGeneration(view)))
+		s.showKey(view, &out)
 	default:
 		d.Fatalf(s.t, "unknown command")
 	}

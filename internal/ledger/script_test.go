@@ -13,20 +13,21 @@ import (
 	"github.com/anamnesis-health/anamnesis/internal/ledger"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/ledgertest"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/state"
+	"github.com/anamnesis-health/anamnesis/internal/threshold"
 	"github.com/anamnesis-health/anamnesis/protocol"
 )
 
 // Scripts of the ledger: testdata/*.txt, rewritten with -rewrite. A script is a list of commands on one network:
 //
-//	network members=4 [quota-member=N] [quota-journal=N] [pebble]   begins anew
-//	do                       each line of the input is an envelope in a block of its own
+//	network members=4 [quota-member=N] [quota-journal=N] [pebble] [keyless]   begins anew; keyless: the key is still to be made
+//	do                       each line of the input is an envelope in a block of its own, 100 ms apart
 //	block [after=5s] [tick] [count]   all lines are envelopes of one block; count shows results by reason
 //	wait 10s                 time passes and no block is made
 //	tick | empty             a block with nothing but a tick; with nothing at all
 //	restart | crash          opens the store again, as it is or as a power failure leaves it, and applies again what was lost
 //	drop                     like block, but the block is applied and never committed
 //	journal NAME | constitution | log last=N      entries
-//	contracts NAME | accesses | members | practitioners | head
+//	contracts NAME | access NAME | members | key | head
 //
 // A line is ACTOR [in=PATIENT] [as=NAME] [expires=10s] [chain=X] [version=N] [key=NAME] : ACTION & ACTION…, the actions as in
 // script_actions_test.go; «resend NAME» sends an earlier envelope again. After each command the whole ledger is checked.
@@ -52,6 +53,7 @@ type script struct {
 	envelopes map[string]*protocol.Verified
 	names     map[string]string // ids, as bytes, to the names of the script
 	ids       map[string][16]byte
+	ceremony  ceremony
 }
 
 func (s *script) run(d *datadriven.TestData) string {
@@ -98,6 +100,7 @@ func (s *script) network(d *datadriven.TestData) string {
 	d.MaybeScanArgs(s.t, "members", &members)
 	s.who, s.envelopes = map[string]*ledgertest.Who{}, map[string]*protocol.Verified{}
 	s.names, s.ids = map[string]string{}, map[string][16]byte{}
+	s.ceremony = ceremony{map[string]*threshold.ReceiverKey{}, map[string]*threshold.Dealing{}}
 	s.dir = ""
 	if d.HasArg("pebble") {
 		s.dir = s.t.TempDir()
