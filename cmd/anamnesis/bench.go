@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"runtime/debug"
 	"strings"
 
@@ -41,7 +42,7 @@ anamnesis bench --out bench/latest.json`,
 			}
 		}
 		if c.json {
-			return c.show(figures, nil)
+			return c.show(figures, func(io.Writer) {})
 		}
 		fmt.Fprintln(c.out)
 		return bench.WriteTable(c.out, figures)

@@ -1,0 +1,290 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// load says how a network is loaded.
+type load struct {
+	name       string
+	lanes      int // connections, over all gateways; each sends its next request when the last is answered
+	envelopes  int // a request
+	form       func([][]byte) request
+	signing    bool          // the clients sign while the clock runs, on the same cores
+	perSecond  int           // how many envelopes a second are signed beforehand, at most
+	warm, time time.Duration // before and while it counts
+}
+
+// result of a load.
+type result struct {
+	perSecond, cpuMicros float64   // accepted actions; CPU an action of everything in this process, clients included
+	p50, p95             float64   // ms a request
+	yard                 yardstick // before and after
+}
+
+// measureActions loads a network with individually signed actions, 64 a transaction and each alone, and waits for single ones.
+func (r *run) measureActions(ctx context.Context, nodes int) error {
+	s, err := r.setUp(ctx, nodes, pick(r, 256, 64))
+	if err != nil {
+		return err
+	}
+	stopped := false
+	defer func() {
+		if !stopped {
+			_ = s.net.Stop()
+		}
+	}()
+	name := fmt.Sprintf("%d nodes", nodes)
+	if nodes == 1 {
+		name = "1 node"
+	}
+	if err := r.unloaded(s, name); err != nil {
+		return err
+	}
+	var before [2]int64
+	entries := s.net.Nodes[0].Ledger().Head().Size
+	if nodes == 1 {
+		if before, err = s.sizes(); err != nil {
+			return err
+		}
+	}
+	lanes := map[int][2]int{1: {64, 16}, 4: {128, 16}}[nodes]
+	rates := map[int][2]int{1: {60_000, 30_000}, 4: {24_000, 12_000}}[nodes]
+	warm, long := pick(r, 2*time.Second, time.Second), pick(r, 6*time.Second, 2*time.Second)
+	for _, l := range []load{
+		{name: "64 envelopes a transaction", lanes: lanes[0], envelopes: 64, form: asParcel, perSecond: rates[0], warm: warm, time: long},
+		{name: "64 envelopes a transaction, clients sign meanwhile", lanes: lanes[0], envelopes: 64, form: asParcel, signing: true, warm: warm, time: long / 2},
+		{name: "1 envelope a transaction", lanes: lanes[1], envelopes: 128, form: asSubmission, perSecond: rates[1], warm: warm, time: long},
+		{name: "1 envelope a transaction, clients sign meanwhile", lanes: lanes[1], envelopes: 128, form: asSubmission, signing: true, warm: warm, time: long / 2},
+	} {
+		got, err := r.drive(ctx, s, l)
+		if err != nil {
+			return fmt.Errorf("%s: %w", l.name, err)
+		}
+		r.add(fmt.Sprintf("actions committed, %s, %s", name, l.name), got.perSecond, "1/s", "std Ed25519 verify/s on one core", got.yard.wall)
+		r.add(fmt.Sprintf("cpu an action, %s, %s", name, l.name), got.cpuMicros, "µs", "µs a std Ed25519 verify", 1e6/got.yard.cpu)
+		if !l.signing {
+			r.add(fmt.Sprintf("commit loaded p50, %s, %s", name, l.name), got.p50, "ms", "", 0)
+			r.add(fmt.Sprintf("commit loaded p95, %s, %s", name, l.name), got.p95, "ms", "", 0)
+		}
+	}
+	stopped = true
+	added := s.net.Nodes[0].Ledger().Head().Size - entries
+	if err := s.net.Stop(); err != nil || nodes != 1 {
+		return err
+	}
+	return r.growth(s, before, added)
+}
+
+// drive loads the network until the time is over, or what was signed is used up.
+func (r *run) drive(ctx context.Context, s *stage, l load) (result, error) {
+	var todo [][]request
+	if !l.signing {
+		total := int((l.warm+l.time).Seconds()*float64(l.perSecond))/l.envelopes + l.lanes
+		todo = s.presign(total, l.envelopes, l.form)
+	}
+	yard := verifications()
+	d := &driver{s: s, l: l, todo: todo, next: make([]atomic.Int64, len(s.at))}
+	got, err := d.run(ctx)
+	got.yard = yard.and(verifications())
+	r.say("%-52s %8.0f/s  %.2f × verify  %6.1f µs cpu  %.2f × verify  p50 %.0f p95 %.0f ms", l.name, got.perSecond, got.perSecond/got.yard.wall,
+		got.cpuMicros, got.cpuMicros*got.yard.cpu/1e6, got.p50, got.p95)
+	return got, err
+}
+
+// driver is a load under way.
+type driver struct {
+	s    *stage
+	l    load
+	todo [][]request // by gateway
+	next []atomic.Int64
+
+	count    atomic.Int64 // accepted so far
+	stop     atomic.Bool
+	counting atomic.Bool
+	mu       sync.Mutex // guards times and err
+	times    []time.Duration
+	err      error
+}
+
+func (d *driver) run(ctx context.Context) (result, error) {
+	ended := make(chan struct{})
+	var lanes sync.WaitGroup
+	for i := range d.l.lanes {
+		lanes.Go(func() { d.lane(i % len(d.s.at)) })
+	}
+	go func() { lanes.Wait(); close(ended) }()
+	wait := func(t time.Duration) {
+		select {
+		case <-ctx.Done():
+		case <-ended:
+		case <-time.After(t):
+		}
+	}
+	wait(d.l.warm)
+	start, cpu, from := time.Now(), cpuSeconds(), d.count.Load()
+	d.counting.Store(true)
+	wait(d.l.time)
+	n, took := float64(d.count.Load()-from), time.Since(start)
+	cpu = cpuSeconds() - cpu
+	d.stop.Store(true)
+	<-ended
+	if d.err != nil || ctx.Err() != nil {
+		return result{}, errors.Join(d.err, ctx.Err())
+	}
+	if n == 0 {
+		return result{}, errors.New("nothing was committed")
+	}
+	return result{perSecond: n / took.Seconds(), cpuMicros: cpu * 1e6 / n, p50: quantile(d.times, 0.5), p95: quantile(d.times, 0.95)}, nil
+}
+
+// lane is one client: it waits for each answer before it sends the next request.
+func (d *driver) lane(member int) {
+	var times []time.Duration
+	err := d.send(member, &times)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.times, d.err = append(d.times, times...), errors.Join(d.err, err)
+	if err != nil {
+		d.stop.Store(true)
+	}
+}
+
+func (d *driver) send(member int, times *[]time.Duration) error {
+	l, err := dialLane(d.s.net.Gateway(member))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = l.conn.Close() }()
+	a := d.s.author(member)
+	for !d.stop.Load() {
+		var q request
+		if d.l.signing {
+			q = d.l.form(a.envelopes(d.l.envelopes))
+		} else {
+			i := int(d.next[member].Add(1)) - 1
+			if i >= len(d.todo[member]) {
+				return nil
+			}
+			q, d.todo[member][i] = d.todo[member][i], request{}
+		}
+		start := time.Now()
+		accepted, err := l.post(q)
+		if err != nil {
+			return err
+		}
+		if accepted != q.envelopes {
+			return fmt.Errorf("%w: %d of %d actions were accepted", errAnswer, accepted, q.envelopes)
+		}
+		d.count.Add(int64(accepted))
+		if d.counting.Load() {
+			*times = append(*times, time.Since(start))
+		}
+	}
+	return nil
+}
+
+// unloaded measures how long a single client waits for a commit.
+func (r *run) unloaded(s *stage, name string) error {
+	l, err := dialLane(s.net.Gateway(0))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = l.conn.Close() }()
+	a := s.author(0)
+	var times []time.Duration
+	for i := range pick(r, 150, 40) {
+		q := asSubmission(a.envelopes(1))
+		start := time.Now()
+		if n, err := l.post(q); err != nil || n != 1 {
+			return errors.Join(err, fmt.Errorf("%w: a single action was not accepted", errAnswer))
+		}
+		if i >= 5 {
+			times = append(times, time.Since(start))
+		}
+	}
+	sync, err := syncs(r.dir)
+	if err != nil {
+		return err
+	}
+	p50, p95 := quantile(times, 0.5), quantile(times, 0.95)
+	r.say("commit, %s, one client at a time: p50 %.1f p95 %.1f ms", name, p50, p95)
+	r.add("commit unloaded p50, "+name, p50, "ms", "ms an append and fdatasync", 1e3/sync)
+	r.add("commit unloaded p95, "+name, p95, "ms", "ms an append and fdatasync", 1e3/sync)
+	return nil
+}
+
+// sizes of the ledger's and the engine's folders.
+func (s *stage) sizes() (out [2]int64, err error) {
+	for i, name := range []string{"ledger", "engine"} {
+		var e error
+		out[i], e = s.folderBytes(name)
+		err = errors.Join(err, e)
+	}
+	return out, err
+}
+
+// growth measures what a stopped node's folders hold for each action, once compacted.
+func (r *run) growth(s *stage, before [2]int64, entries uint64) error {
+	for i, name := range []string{"ledger", "engine"} {
+		dir := filepath.Join(s.net.Dir, "nodes", s.net.Names[0], name)
+		if err := compact(dir); err != nil {
+			return fmt.Errorf("compaction of %s: %w", name, err)
+		}
+		after, err := s.folderBytes(name)
+		if err != nil {
+			return err
+		}
+		r.add("bytes on disk an action, compacted, "+name+"/", float64(max(after-before[i], 0))/float64(entries), "bytes", "", 0)
+	}
+	return nil
+}
+
+// compact rewrites every Pebble database below a folder whose owner has stopped.
+func compact(dir string) error {
+	found, err := filepath.Glob(filepath.Join(dir, "*", "CURRENT"))
+	if err != nil {
+		return err
+	}
+	more, err := filepath.Glob(filepath.Join(dir, "marker.manifest*"))
+	if err != nil {
+		return err
+	}
+	deeper, err := filepath.Glob(filepath.Join(dir, "*", "marker.manifest*"))
+	if err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for _, f := range append(append(found, more...), deeper...) {
+		at := filepath.Dir(f)
+		if seen[at] {
+			continue
+		}
+		seen[at] = true
+		db, err := pebble.Open(at, &pebble.Options{Logger: silent{}})
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(db.Compact(context.Background(), []byte{0}, []byte{0xff, 0xff, 0xff}, true), db.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// silent drops Pebble's chatter.
+type silent struct{}
+
+func (silent) Infof(string, ...any)  {}
+func (silent) Errorf(string, ...any) {}
+func (silent) Fatalf(format string, args ...any) {
+	panic(fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,185 @@
+package bench
+
+import (
+	"context"
+	crand "crypto/rand"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/anamnesis-health/anamnesis/internal/client"
+	"github.com/anamnesis-health/anamnesis/internal/ledger/consent"
+	"github.com/anamnesis-health/anamnesis/internal/node"
+	"github.com/anamnesis-health/anamnesis/internal/wallet"
+	"github.com/anamnesis-health/anamnesis/protocol"
+)
+
+// stage is a network with patients, ready to be loaded.
+type stage struct {
+	net      *node.DevNet
+	at       []*client.Client // one for each member's gateway
+	journals []*wallet.JournalKeys
+}
+
+// setUp starts a network of so many members, with so many journals into which every member may write, as the demo opens them. Each
+// envelope that is submitted by itself is a transaction of its own.
+func (r *run) setUp(ctx context.Context, members, journals int) (*stage, error) {
+	dir, err := os.MkdirTemp(r.dir, "net-")
+	if err != nil {
+		return nil, err
+	}
+	s := &stage{}
+	if s.net, err = node.StartDev(node.DevConfig{Dir: dir, Members: members, Listen: "127.0.0.1:0", Alone: true}); err != nil {
+		return nil, err
+	}
+	if err := s.prepare(ctx, members, journals); err != nil {
+		return nil, errors.Join(err, s.net.Stop())
+	}
+	return s, nil
+}
+
+func (s *stage) prepare(ctx context.Context, members, journals int) error {
+	ready, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	if err := s.net.Ready(ready); err != nil {
+		return err
+	}
+	for i := range members {
+		c, err := client.Dial(ctx, s.net.Gateway(i), s.net.Genesis.Chain)
+		if err != nil {
+			return err
+		}
+		if err := c.Ready(ctx); err != nil {
+			return err
+		}
+		s.at = append(s.at, c)
+	}
+	s.journals = make([]*wallet.JournalKeys, journals)
+	return inParallel(32, journals, func(i int) (err error) {
+		s.journals[i], err = s.openJournal(ctx, i)
+		return err
+	})
+}
+
+// openJournal makes a patient, through one of the gateways, who lets every member add records.
+func (s *stage) openJournal(ctx context.Context, i int) (*wallet.JournalKeys, error) {
+	w := wallet.New(wallet.Network{Chain: s.net.Genesis.Chain, Gateway: s.net.Gateway(0)})
+	j, err := w.OpenJournal("records")
+	if err != nil {
+		return nil, err
+	}
+	keys, err := w.Keys(j.ID)
+	if err != nil {
+		return nil, err
+	}
+	c := s.at[i%len(s.at)]
+	if err := c.OpenJournal(ctx, keys); err != nil {
+		return nil, err
+	}
+	for _, m := range s.net.Genesis.Members {
+		if _, err := c.GrantTemplate(ctx, keys, "contributor", consent.Params{Grantee: consent.Grantee{Member: m.ID()}}, 0); err != nil {
+			return nil, err
+		}
+	}
+	return keys, nil
+}
+
+// inParallel runs do for 0..n-1 on several goroutines, and joins the errors; after one, the rest is left out.
+func inParallel(workers, n int, do func(i int) error) error {
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	var failed error
+	next := 0
+	take := func() (int, bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		next++
+		return next - 1, next <= n && failed == nil
+	}
+	for range min(workers, n) {
+		all.Go(func() {
+			for i, ok := take(); ok; i, ok = take() {
+				if err := do(i); err != nil {
+					mu.Lock()
+					failed = errors.Join(failed, err)
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	all.Wait()
+	return failed
+}
+
+// author is a member at its gateway who enters records into random journals: one goroutine's.
+type author struct {
+	s    *stage
+	c    *client.Client
+	who  client.Identity
+	dice *rand.Rand
+	fill *rand.ChaCha8
+}
+
+func (s *stage) author(member int) *author {
+	var seed [32]byte
+	_, _ = crand.Read(seed[:])
+	fill := rand.NewChaCha8(seed)
+	return &author{s: s, c: s.at[member], who: client.Actor(s.net.Member(member)), dice: rand.New(fill), fill: fill}
+}
+
+// envelopes signs so many envelopes of one new record each.
+func (a *author) envelopes(n int) [][]byte {
+	out := make([][]byte, n)
+	for i := range out {
+		r := &protocol.AddRecord{Size: 4096, Generation: a.c.Network.Generation}
+		for _, field := range [][]byte{r.Record[:], r.Label[:], r.Ciphertext[:], r.Capsule[:], r.Manifest[:], r.Root[:]} {
+			_, _ = a.fill.Read(field)
+		}
+		keys := a.s.journals[a.dice.IntN(len(a.s.journals))]
+		out[i], _ = a.c.Sign(a.who, keys.Journal, r)
+	}
+	return out
+}
+
+// presign makes requests of so many envelopes each for every member's gateway: the work of the many clients, done before the clock starts.
+func (s *stage) presign(requests, envelopes int, form func([][]byte) request) [][]request {
+	out := make([][]request, len(s.at))
+	each := (requests + len(s.at) - 1) / len(s.at)
+	for m := range out {
+		out[m] = make([]request, each)
+		workers := runtime.GOMAXPROCS(0)
+		_ = inParallel(workers, workers, func(w int) error {
+			a := s.author(m)
+			for i := w; i < each; i += workers {
+				out[m][i] = form(a.envelopes(envelopes))
+			}
+			return nil
+		})
+	}
+	return out
+}
+
+// folderBytes is how much the files below folders of all nodes take.
+func (s *stage) folderBytes(name string) (total int64, err error) {
+	for _, n := range s.net.Names {
+		err = errors.Join(err, filepath.WalkDir(filepath.Join(s.net.Dir, "nodes", n, name), func(_ string, e os.DirEntry, err error) error {
+			if err != nil || !e.Type().IsRegular() {
+				return err
+			}
+			info, err := e.Info()
+			if err == nil {
+				total += info.Size()
+			}
+			return err
+		}))
+	}
+	if err != nil {
+		return 0, fmt.Errorf("sizes of %s: %w", name, err)
+	}
+	return total, nil
+}
