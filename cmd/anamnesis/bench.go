@@ -51,6 +51,7 @@ anamnesis bench --out bench/latest.json`,
 	f.StringVar(&out, "out", "", "also write the figures to `FILE`, as JSON")
 	f.BoolVar(&o.Quick, "quick", false, "shorter and on smaller data: less than a minute")
 	f.StringVar(&o.Only, "only", "", "only the measurements whose name contains `NAME`")
+	f.StringVar(&o.Profile, "profile", "", "write CPU profiles of the loads into `DIR`, for go tool pprof")
 	f.StringVar(&o.Data, "data", "", "FHIR files in `DIR` to import (default shared/data/synthea-load above this folder, else made-up patients)")
 	return cmd
 }

@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -57,6 +58,7 @@ func run(args []string, in io.Reader, out, err io.Writer) int {
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(err)
+	c.json = slices.Contains(args, "--json") // for errors that come before the flags are read
 	fail := root.ExecuteContext(ctx)
 	if fail == nil {
 		return exitDone
@@ -113,7 +115,7 @@ func (c *cli) commands() []*cobra.Command {
 		c.devCommand(), c.networkCommand(), c.memberCommand(), c.synthCommand(),
 		c.walletCommand(), c.journalCommand(), c.handleCommand(), c.consentCommand(), c.logCommand(), c.recordCommand(),
 		c.practitionerCommand(), c.accessCommand(),
-		c.verifyCommand(),
+		c.verifyCommand(), c.benchCommand(),
 	}
 }
 

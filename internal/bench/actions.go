@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"runtime/pprof"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -93,11 +96,34 @@ func (r *run) drive(ctx context.Context, s *stage, l load) (result, error) {
 	}
 	yard := verifications()
 	d := &driver{s: s, l: l, todo: todo, next: make([]atomic.Int64, len(s.at))}
+	stop, err := r.profile(fmt.Sprintf("%d-nodes-%s", len(s.at), strings.ReplaceAll(l.name, " ", "-")))
+	if err != nil {
+		return result{}, err
+	}
 	got, err := d.run(ctx)
+	stop()
 	got.yard = yard.and(verifications())
 	r.say("%-52s %8.0f/s  %.2f × verify  %6.1f µs cpu  %.2f × verify  p50 %.0f p95 %.0f ms", l.name, got.perSecond, got.perSecond/got.yard.wall,
 		got.cpuMicros, got.cpuMicros*got.yard.cpu/1e6, got.p50, got.p95)
 	return got, err
+}
+
+// profile begins a CPU profile, if any are wanted; what it returns ends it.
+func (r *run) profile(name string) (stop func(), err error) {
+	if r.Profile == "" {
+		return func() {}, nil
+	}
+	if err := os.MkdirAll(r.Profile, 0o755); err != nil {
+		return nil, err
+	}
+	f, err := os.Create(filepath.Join(r.Profile, name+".pprof"))
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() { pprof.StopCPUProfile(); _ = f.Close() }, nil
 }
 
 // driver is a load under way.

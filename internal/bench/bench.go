@@ -28,6 +28,8 @@ type Options struct {
 	Data  string    // folder of FHIR files to import; "": shared/data/synthea-load above the working folder, else made-up patients
 	Dir   string    // where the networks' folders go while they run; "": the system's temporary folder
 	Log   io.Writer // what goes on meanwhile; nil: nowhere
+
+	Profile string // folder for CPU profiles of the loads; "": none
 }
 
 // Figure is one result.
