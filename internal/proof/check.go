@@ -327,24 +327,19 @@ func (c *checker) inMap(key, value, proof []byte) error {
 
 // openEnvelopes checks every signature.
 func (c *checker) openEnvelopes() {
-	verifier := protocol.NewVerifier(1024)
-	for from := 0; from < len(c.proof.Envelopes); from += protocol.ParcelEnvelopesMax {
-		batch := c.proof.Envelopes[from:min(from+protocol.ParcelEnvelopesMax, len(c.proof.Envelopes))]
-		opened, errs := verifier.Verify(batch)
-		for i, v := range opened {
-			where := fmt.Sprintf("envelope %d", from+i)
-			switch {
-			case errors.Is(errs[i], protocol.ErrSignature):
-				c.r.fail(CodeSignature, where, "its signature does not hold")
-			case errs[i] != nil:
-				c.r.fail(CodeEnvelope, where, "%v", errs[i])
-			case c.envelopes[v.ID] != nil:
-				c.r.fail(CodeEnvelope, where, "it is there twice")
-			default:
-				s := &signed{Verified: v, where: where}
-				c.envelopes[v.ID], c.order = s, append(c.order, s)
-				c.r.Counts.Signatures++
-			}
+	for i, v := range verifyEnvelopes(c.proof.Envelopes) {
+		where := fmt.Sprintf("envelope %d", i)
+		switch {
+		case errors.Is(v.err, protocol.ErrSignature):
+			c.r.fail(CodeSignature, where, "its signature does not hold")
+		case v.err != nil:
+			c.r.fail(CodeEnvelope, where, "%v", v.err)
+		case c.envelopes[v.ID] != nil:
+			c.r.fail(CodeEnvelope, where, "it is there twice")
+		default:
+			s := &signed{Verified: v.Verified, where: where}
+			c.envelopes[v.ID], c.order = s, append(c.order, s)
+			c.r.Counts.Signatures++
 		}
 	}
 }

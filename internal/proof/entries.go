@@ -83,7 +83,7 @@ func (w *walk) entry(i int, e api.Entry) (p parsed, ok bool) {
 	p.salt = [16]byte(e.Salt)
 	if w.rooted {
 		if err := w.included(protocol.Commit(p.salt, e.Raw), e.Index, e.Proof); err != nil {
-			w.r.fail(CodeNotInLog, p.where, "log index %d: %v", e.Index, err)
+			w.r.fail(CodeNotInLog, p.where, "it is not proven to be in the log at index %d", e.Index)
 		} else if w.name == own {
 			w.r.Counts.Receipts++
 		}
@@ -117,7 +117,7 @@ func (w *walk) place(p parsed) {
 	}
 	switch {
 	case e.Seq > w.seq:
-		w.r.fail(CodeGap, p.where, "it is number %d of the journal, and number %d is expected: %d are missing", e.Seq, w.seq, e.Seq-w.seq)
+		w.r.fail(CodeGap, p.where, "it is number %d of the journal, and number %d is expected: %d missing", e.Seq, w.seq, e.Seq-w.seq)
 	case e.Seq < w.seq:
 		w.r.fail(CodeOrder, p.where, "it is number %d of the journal, and number %d is expected", e.Seq, w.seq)
 		return
@@ -272,6 +272,9 @@ func (w *walk) event(p parsed) error {
 	env.used = true
 	if env.Body.Nonce != p.salt || int(e.Index) >= len(env.Body.Actions) {
 		return wrong(CodeEnvelope, "its salt or index is not of the envelope that caused it")
+	}
+	if inJournal && env.Body.Journal != e.Journal {
+		return wrong(CodeEnvelope, "what caused it was another journal's")
 	}
 	return nil
 }

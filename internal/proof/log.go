@@ -164,6 +164,9 @@ func (w *wording) who(s protocol.Signer, told *api.Who) LogWho {
 	if told != nil {
 		out.Name, out.Role, out.Member = cmp.Or(out.Name, told.Name), cmp.Or(out.Role, told.Role), cmp.Or(out.Member, told.Member)
 	}
+	for _, s := range []*string{&out.Name, &out.Role, &out.Member, &out.Speciality} {
+		*s = printable(*s)
+	}
 	return out
 }
 

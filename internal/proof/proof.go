@@ -26,7 +26,9 @@ package proof
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/anamnesis-health/anamnesis/protocol"
 )
@@ -200,7 +202,17 @@ func addFailure(list *[]Failure, more *int, code Code, where, format string, arg
 		*more++
 		return
 	}
-	*list = append(*list, Failure{Code: code, Where: where, Detail: fmt.Sprintf(format, args...)})
+	*list = append(*list, Failure{Code: code, Where: printable(where), Detail: printable(fmt.Sprintf(format, args...))})
+}
+
+// printable keeps what comes out of a file that nobody has vouched for from doing anything to a terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == unicode.ReplacementChar || r != ' ' && !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
 }
 
 // done settles the verdict.

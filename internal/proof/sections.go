@@ -197,7 +197,7 @@ func decodeJournal(b []byte, j *api.ProvenJournal) error {
 }
 
 // encodeEnvelopes writes the envelopes in the order in which the entries first name them, those of the journal before those of the
-// constitution; what no entry names comes last, in the order given (and is a failure in a report).
+// constitution. One that no entry names, or that does not hold, stays behind the one before it: it is a failure of its own in a report.
 func encodeEnvelopes(p *api.JournalProof) ([]byte, error) {
 	place := map[protocol.ActionID]int{}
 	for _, j := range []*api.ProvenJournal{&p.Journal, &p.Constitution} {
@@ -216,13 +216,14 @@ func encodeEnvelopes(p *api.JournalProof) ([]byte, error) {
 		raw []byte
 	}
 	ordered := make([]placed, len(p.Envelopes))
-	for i, raw := range p.Envelopes {
-		ordered[i] = placed{len(place), raw}
-		if v, err := protocol.VerifyEnvelope(raw); err == nil {
+	last := 0
+	for i, v := range verifyEnvelopes(p.Envelopes) {
+		if v.err == nil {
 			if at, ok := place[v.ID]; ok {
-				ordered[i].at = at
+				last = at
 			}
 		}
+		ordered[i] = placed{last, p.Envelopes[i]}
 	}
 	slices.SortStableFunc(ordered, func(a, b placed) int { return a.at - b.at })
 	var s sequence
@@ -230,6 +231,24 @@ func encodeEnvelopes(p *api.JournalProof) ([]byte, error) {
 		s.add(e.raw)
 	}
 	return s, nil
+}
+
+// opened is an envelope that holds, or why not.
+type opened struct {
+	*protocol.Verified
+	err error
+}
+
+func verifyEnvelopes(envelopes [][]byte) []opened {
+	out := make([]opened, 0, len(envelopes))
+	verifier := protocol.NewVerifier(1024)
+	for batch := range slices.Chunk(envelopes, protocol.ParcelEnvelopesMax) {
+		list, errs := verifier.Verify(batch)
+		for i, v := range list {
+			out = append(out, opened{v, errs[i]})
+		}
+	}
+	return out
 }
 
 func decodeEnvelopes(b []byte, p *api.JournalProof) error {

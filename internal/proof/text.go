@@ -17,7 +17,7 @@ func (r *Report) Text() string {
 	line("journal", "%s", r.Journal)
 	textCheckpoint(line, r.Checkpoint, r.TrustRoot)
 	c := r.Counts
-	line("entries", "%d, each proven to be in the log: %d", c.Entries, c.Receipts)
+	line("entries", "%d, of which %d are proven to be in the log", c.Entries, c.Receipts)
 	for _, t := range sortedKeys(c.ByType) {
 		line("", "%-18s %d", t, c.ByType[t])
 	}
@@ -63,7 +63,11 @@ func verdict(b *strings.Builder, ok bool, good string, failures int) {
 
 func textCheckpoint(line func(what, format string, args ...any), c Checkpoint, t TrustRoot) {
 	line("checkpoint", "%d entries, root %s", c.Size, c.Root)
-	line("cosigned", "by %d nodes of the %d needed, %s", c.Have, c.Need, timeText(c.Time))
+	when := "no quorum"
+	if c.Time > 0 {
+		when = "a quorum at " + timeText(c.Time)
+	}
+	line("cosigned", "by %d nodes, %d are needed; %s", c.Have, c.Need, when)
 	switch c.Pin {
 	case "same":
 		line("", "the checkpoint seen before")

@@ -46,7 +46,8 @@ type verification struct {
 	who    []*wallet.Identity
 	handle *protocol.Handle
 	do     func(uint64, *wallet.Record) error
-	next   int // next record
+	names  map[string]int // of the records, to their places
+	next   int            // next record
 	seen   []bool
 }
 
@@ -62,6 +63,9 @@ func (v *verification) run() error {
 	case errors.Is(err, errHeader):
 		v.report.fail(CodeContainer, v.place(), "%v", err)
 		err = nil
+	case errors.Is(err, errNewer): // and all else that could be said about it is wrong
+		v.report.fail(CodeNewer, sections[0].name, "%v", err)
+		return nil
 	case errors.Is(err, ErrNotProof), err != nil && v.at == 0:
 		v.report.fail(CodeUnreadable, "file", "%v", err)
 		return err
@@ -155,11 +159,10 @@ func (v *verification) section(at int, m member) error {
 	v.at++
 	s := sections[at]
 	if err := s.decode(b.Bytes(), v.proof); err != nil {
-		code := CodeMalformed
 		if errors.Is(err, errNewer) {
-			code = CodeNewer
+			return err
 		}
-		v.report.fail(code, s.name, "%v", err)
+		v.report.fail(CodeMalformed, s.name, "%v", err)
 		return nil
 	}
 	again, err := s.encode(v.proof)
@@ -184,11 +187,14 @@ func (v *verification) endSections() {
 		v.report.fail(CodeMissing, sections[v.at].name, "it is not here")
 	}
 	if v.incomplete {
-		v.report.content = new(content)
+		v.report.content = &content{proof: v.proof}
 		return // the rest would be one long echo of that
 	}
 	check(v.proof, v.o, v.report)
-	v.seen = make([]bool, len(v.report.content.records))
+	v.seen, v.names = make([]bool, len(v.report.content.records)), map[string]int{}
+	for i, a := range v.report.content.records {
+		v.names[a.action.Record.String()] = i
+	}
 	if v.dir != dirOf(v.proof.Journal.ID) {
 		v.report.fail(CodeContainer, "archive", "its folder %q is not named after journal %s", v.dir, v.proof.Journal.ID)
 	}
@@ -205,9 +211,9 @@ func (v *verification) file(name string, m member) error {
 		id = strings.TrimSuffix(name, extFile)
 	}
 	list := v.report.content.records
-	at := slices.IndexFunc(list, func(a added) bool { return a.action.Record.String() == id })
+	at, known := v.names[id]
 	switch {
-	case at < 0 || name != id+extNone && name != id+extFile:
+	case !known || name != id+extNone && name != id+extFile:
 		v.report.fail(CodeUnexpected, m.name, "no entry of the journal names it")
 		return v.skip(m)
 	case v.seen[at] || at < v.next:
@@ -241,8 +247,8 @@ func (v *verification) missing(a added, m member) error {
 
 // record compares a file with what its entry commits to, and opens it if asked to.
 func (v *verification) record(a added, m member) error {
-	if m.size != int64(a.action.Size) {
-		v.report.fail(CodeFile, m.name, "%d bytes; its entry says %d", m.size, a.action.Size)
+	if uint64(m.size) != a.action.Size || m.size > fileBytes {
+		v.report.fail(CodeFile, m.name, "%d bytes; its entry says %d, and %d is the most", m.size, a.action.Size, fileBytes)
 		return v.skip(m)
 	}
 	var sum hash.Hash = sha256.New()
