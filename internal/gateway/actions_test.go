@@ -106,6 +106,33 @@ func TestActionByID(t *testing.T) {
 	}
 }
 
+// An envelope with a request among others, and one whose actions only look like one, are told apart.
+func TestDecisionAmongOtherActions(t *testing.T) {
+	s := newSite(t)
+	marked := &protocol.AddRecord{Record: protocol.RecordID{0x82, 0x18, 50}, Label: s.label, Ciphertext: protocol.Hash{0x82, 0x18, 50}, Size: 1, Capsule: protocol.Hash{1},
+		Generation: 1, Manifest: protocol.Hash{1}, Root: protocol.Hash{1}}
+	missing := s.request()
+	missing.Labels, missing.Records = nil, []protocol.RecordID{{9}}
+	s.mu.Lock()
+	read := s.w.Envelope(s.doctor, s.alice.Journal(), s.request(), missing)
+	write := s.w.Envelope(s.m1, s.alice.Journal(), marked)
+	mixed := s.w.Envelope(s.m1, s.alice.Journal(), &protocol.AddRecord{Record: protocol.RecordID{8}, Label: s.label, Ciphertext: protocol.Hash{8}, Size: 1,
+		Capsule: protocol.Hash{1}, Generation: 1, Manifest: protocol.Hash{1}, Root: protocol.Hash{1}}, s.request())
+	s.mu.Unlock()
+	var out api.Results
+	s.call(nil, "POST", api.PathActions, api.Submission{Envelopes: [][]byte{read.Envelope, write.Envelope, mixed.Envelope}}).decode(t, &out)
+	r := out.Results
+	if !r[0].OK || r[0].Access == nil || r[0].Access.ID != protocol.DerivedAccessID(r[0].ID, 0) || !r[0].Access.Permitted {
+		t.Errorf("the first of two requests: %+v %+v", r[0], r[0].Access)
+	}
+	if !r[1].OK || r[1].Access != nil {
+		t.Errorf("no request: %+v", r[1])
+	}
+	if !r[2].OK || r[2].Access == nil || r[2].Access.ID != protocol.DerivedAccessID(r[2].ID, 1) || r[2].Access.Permitted {
+		t.Errorf("a request after a record: %+v %+v", r[2], r[2].Access)
+	}
+}
+
 // A submission with bad envelopes among good ones says which is which; one with only bad ones is a problem.
 func TestActionsPartlyBad(t *testing.T) {
 	s := newSite(t)

@@ -40,11 +40,53 @@ func (s *server) getPractitioner(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	out := api.Practitioner{ID: who, Member: row.Member, Role: row.Role, Status: statusName(row.Status), ValidUntil: row.ValidUntil, Key: row.Key, Commitment: row.Commitment}
+	out := practitioner(who, row)
 	if known {
 		out.Name = s.nameOf(r.Context(), who, row)
 	}
 	return reply(w, out)
+}
+
+// getPractitioners lists a member's practitioners to whoever the network knows, with the names that the member tells.
+func (s *server) getPractitioners(w http.ResponseWriter, r *http.Request) error {
+	of, err := id(protocol.ParseMemberID, r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	var ids []protocol.PractitionerID
+	var rows []registry.PractitionerRow
+	names := s.newPeople()
+	err = s.view(func(v *ledger.View) error {
+		if _, err := s.ask(v, r); err != nil {
+			return err
+		}
+		_, ok, err := registry.Member(v, of)
+		if err == nil && !ok {
+			err = notFound("no-member", "There is no such member", "The members are listed at /v1/members.")
+		}
+		if err != nil {
+			return err
+		}
+		ids, rows, err = registry.PractitionersOf(v, of)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for i, who := range ids {
+		names.practitioners[who] = &person{row: rows[i]}
+	}
+	names.ask(r.Context())
+	out := make([]api.Practitioner, len(ids))
+	for i, who := range ids {
+		out[i] = practitioner(who, rows[i])
+		out[i].Name = names.practitioners[who].name
+	}
+	return reply(w, out)
+}
+
+func practitioner(who protocol.PractitionerID, row registry.PractitionerRow) api.Practitioner {
+	return api.Practitioner{ID: who, Member: row.Member, Role: row.Role, Status: statusName(row.Status), ValidUntil: row.ValidUntil, Key: row.Key, Commitment: row.Commitment}
 }
 
 func statusName(s protocol.PractitionerStatus) string {

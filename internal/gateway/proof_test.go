@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/anamnesis-health/anamnesis/internal/api"
+	"github.com/anamnesis-health/anamnesis/internal/ledger/ledgertest"
 	"github.com/anamnesis-health/anamnesis/protocol"
 	"github.com/anamnesis-health/anamnesis/protocol/c2sp"
 	"github.com/anamnesis-health/anamnesis/protocol/smt"
@@ -39,6 +40,27 @@ func TestReceipt(t *testing.T) {
 	wrong := protocol.Commit([16]byte{1}, p.Extra[16:])
 	if _, _, err := p.Verify(policy, wrong[:], s.now(), c2sp.AnyAge); err == nil {
 		t.Error("another leaf verifies")
+	}
+}
+
+// The entry of an event is proven to who signed what caused it: the last use of a contract, to the reader.
+func TestReceiptOfEvent(t *testing.T) {
+	s := newSite(t)
+	var last protocol.Result
+	for range 4 {
+		last = s.w.Must(s.doctor, s.alice.Journal(), s.request())
+	}
+	e, err := s.w.View().Entry(last.First + 1)
+	if err != nil || e.Entry.Type != protocol.EventContractUsedUp {
+		t.Fatalf("%+v %v", e.Entry, err)
+	}
+	for who, want := range map[*ledgertest.Who]int{s.doctor: 200, s.alice: 200, s.nurse: 404, s.m1: 404, s.bob: 404} {
+		if r := s.call(who, "GET", fmt.Sprintf("/v1/entries/%d/receipt", e.Index), nil); r.status != want {
+			t.Errorf("%s: %d", who.Name, r.status)
+		}
+	}
+	if r := s.call(s.m1, "GET", fmt.Sprintf("/v1/entries/%d/receipt", last.First+2), nil); r.status != 404 { // the seal, which nobody caused
+		t.Errorf("the seal: %d", r.status)
 	}
 }
 

@@ -42,6 +42,8 @@ func (s *server) routes() []route {
 		{get, api.PathPractitioner, s.getPractitioner, light, lightTime, false, operation{tag: "people",
 			summary: "What the ledger says of a practitioner", detail: "The name is told to signers that the network knows, if it opens the commitment.",
 			signed: signedMay, who: "any member, practitioner or patient", out: api.Practitioner{}}},
+		{get, api.PathPractitioners, s.getPractitioners, heavy, lightTime, false, operation{tag: "people",
+			summary: "A member's practitioners, with the names that the member tells", signed: signedMust, who: "any member, practitioner or patient", out: []api.Practitioner{}}},
 		{put, api.PathPractitioner, s.putPractitioner, light, lightTime, false, operation{tag: "people",
 			summary: "Keep the name of this member's own practitioner, off the ledger", signed: signedMust, who: "the gateway's member", in: api.PractitionerName{}}},
 

@@ -80,6 +80,16 @@ func TestPractitionerNames(t *testing.T) {
 	if p := get(nil); p.Name != nil || p.Key != s.doctor.Signer.Key {
 		t.Errorf("to nobody: %+v", p)
 	}
+	var all []api.Practitioner
+	s.call(s.alice, "GET", "/v1/members/"+s.backend.Member.String()+"/practitioners", nil).decode(t, &all)
+	for _, p := range all {
+		if p.Member != s.backend.Member || p.Name == nil || p.Name.Name != s.names[p.ID].Name {
+			t.Errorf("%+v", p)
+		}
+	}
+	if len(all) != 2 {
+		t.Errorf("%+v", all)
+	}
 	s.names[who] = api.PractitionerName{Salt: make([]byte, 16), Name: "Dr Other"}
 	if p := get(s.bob); p.Name != nil {
 		t.Errorf("a name that does not open the commitment: %+v", p.Name)
@@ -194,6 +204,29 @@ func TestAccesses(t *testing.T) {
 	s.call(s.doctor, "GET", "/v1/accesses", nil).decode(t, &all)
 	if slices.ContainsFunc(all, func(a api.Access) bool { return a.ID == s.access }) {
 		t.Error("an access past its deadline is listed")
+	}
+}
+
+// The deadline closes the file too, and a right to one file is none to another.
+func TestFileRightsEnd(t *testing.T) {
+	s := newSite(t)
+	other := []byte("somebody else's file")
+	s.files[hashOf(other)] = other
+	uri := "/v1/files/" + s.record.Ciphertext.String() + "?access=" + s.access.String()
+	for _, uri := range []string{"?access=" + s.access.String(), "?record=" + s.record.Record.String(), "?journal=" + s.alice.Journal().String()} {
+		for _, who := range []*ledgertest.Who{s.doctor, s.alice} {
+			if r := s.call(who, "GET", "/v1/files/"+hashOf(other).String()+uri, nil); r.status != 404 {
+				t.Errorf("%s by %s: %d", uri, who.Name, r.status)
+			}
+		}
+	}
+	row := s.w.Time
+	if r := s.call(s.doctor, "GET", uri, nil); r.status != 200 {
+		t.Fatalf("%d", r.status)
+	}
+	s.w.Time = row + protocol.AccessDeadlineMillis
+	if r := s.call(s.doctor, "GET", uri, nil); r.status != 404 {
+		t.Errorf("after the deadline: %d", r.status)
 	}
 }
 

@@ -110,6 +110,8 @@ func (s *site) questions() []question {
 	add("sponsor", "POST", api.PathSponsor, api.PathSponsor, api.Sponsor{Journal: protocol.JournalID{5}, Controller: protocol.PublicKey{5}})
 	add("practitioner", "GET", api.PathPractitioner, put(api.PathPractitioner, "{id}", doctor.String()), nil)
 	add("practitioner, none", "GET", api.PathPractitioner, put(api.PathPractitioner, "{id}", none), nil)
+	add("practitioners of m1", "GET", api.PathPractitioners, put(api.PathPractitioners, "{id}", protocol.MemberID(s.m1.Signer.ID).String()), nil)
+	add("practitioners of nobody", "GET", api.PathPractitioners, put(api.PathPractitioners, "{id}", none), nil)
 	add("name m1's practitioner", "PUT", api.PathPractitioner, put(api.PathPractitioner, "{id}", doctor.String()), s.names[doctor])
 	add("name m2's practitioner", "PUT", api.PathPractitioner, put(api.PathPractitioner, "{id}", protocol.PractitionerID(s.nurse.Signer.ID).String()),
 		s.names[protocol.PractitionerID(s.nurse.Signer.ID)])
