@@ -110,7 +110,7 @@ func (c *cli) listContracts(ctx context.Context, all bool) error {
 	if err != nil {
 		return err
 	}
-	over := 0
+	over, words := 0, p.words(ctx)
 	views := []contractView{}
 	slices.SortFunc(contracts, func(a, b api.Contract) int { return int(int64(a.Granted) - int64(b.Granted)) })
 	for _, one := range contracts {
@@ -124,9 +124,15 @@ func (c *cli) listContracts(ctx context.Context, all bool) error {
 				v.Note = note.Note
 			}
 		}
-		if v.Explanation, err = consent.Explain([]byte(one.Policy), consent.Terms{}, p.words(ctx)); err != nil {
+		text, err := consent.Explain([]byte(one.Policy), consent.Terms{}, words)
+		if err != nil {
 			return fmt.Errorf("contract %s: %w", one.ID, err)
 		}
+		// The last line is about terms, which are shown as they stand.
+		if last := strings.LastIndexByte(strings.TrimRight(text, "\n"), '\n'); last >= 0 {
+			text = text[:last]
+		}
+		v.Explanation = text
 		views = append(views, v)
 	}
 	return c.show(views, func(out io.Writer) {

@@ -62,6 +62,7 @@ type devMember struct {
 }
 
 func (c *cli) dev(ctx context.Context, cfg node.DevConfig, insist bool) (err error) {
+	tuneCollector()
 	d, err := node.StartDev(cfg)
 	if err != nil {
 		return err

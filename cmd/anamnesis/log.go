@@ -100,18 +100,32 @@ func printLog(out io.Writer, lines []proof.LogLine) {
 		fmt.Fprintln(out, "Nothing.")
 		return
 	}
-	t := newTable(">entry", "when (UTC)", "~who", "~what happened", "~about", "why", "outcome")
+	t := newTable(">entry", "when (UTC)", "~~who", "what happened", "~~about", "why")
+	people := legend{}
 	for _, l := range lines {
-		outcome := ""
-		switch {
-		case l.Permitted != nil && *l.Permitted:
-			outcome = "permitted"
-		case l.Permitted != nil:
-			outcome = "refused: " + l.Reason
+		who := whoText(l.Who)
+		if l.Who.Kind == protocol.ActorPractitioner {
+			who = people.letter(whole(l.Who)) + ": " + who
 		}
-		t.add(fmt.Sprint(l.Index), when(l.Time), whoText(l.Who), happened(l), aboutText(l), l.Purpose, outcome)
+		t.add(fmt.Sprint(l.Index), when(l.Time), who, happened(l), aboutText(l), l.Purpose)
 	}
 	t.print(out)
+	if len(people.names) > 0 {
+		fmt.Fprintln(out)
+		people.print(out, "who")
+	}
+}
+
+// whole is everything that is known of somebody, for the legend.
+func whole(w proof.LogWho) string {
+	text := whoText(w)
+	if w.Role != "" {
+		text += ", " + w.Role
+	}
+	if w.Member != "" {
+		text += " at " + w.Member
+	}
+	return text + " (" + w.ID[:min(shortDigits, len(w.ID))] + ")"
 }
 
 func whoText(w proof.LogWho) string {
@@ -123,18 +137,9 @@ func whoText(w proof.LogWho) string {
 	case protocol.ActorMember, protocol.ActorPractitioner:
 	}
 	if w.Name == "" {
-		w.Name = w.Kind.String() + " " + w.ID[:min(8, len(w.ID))]
+		return w.Kind.String() + " " + w.ID[:min(8, len(w.ID))]
 	}
-	if w.Kind == protocol.ActorMember {
-		return w.Name
-	}
-	var more []string
-	for _, s := range []string{w.Role, w.Member} {
-		if s != "" {
-			more = append(more, s)
-		}
-	}
-	return w.Name + ", " + strings.Join(more, " at ")
+	return w.Name
 }
 
 func happened(l proof.LogLine) string {
@@ -148,7 +153,10 @@ func happened(l proof.LogLine) string {
 	case protocol.TypeRevoke:
 		return "contract withdrawn"
 	case protocol.TypeRequestAccess:
-		return "access"
+		if l.Permitted != nil && *l.Permitted {
+			return "access permitted"
+		}
+		return "refused: " + l.Reason
 	case protocol.EventContractEnded:
 		return "contract ended"
 	case protocol.EventContractUsedUp:
@@ -283,9 +291,7 @@ func (c *cli) export(ctx context.Context, p *patient, file string) (bytes int64,
 		}
 		b.set(int64(done))
 	})
-	if b != nil {
-		b.done()
-	}
+	b.done()
 	if err == nil {
 		err = f.Sync()
 	}
@@ -334,9 +340,7 @@ func (c *cli) verifyJournal(ctx context.Context, f verifyFlags) error {
 		}
 		b.set(int64(done))
 	})
-	if b != nil {
-		b.done()
-	}
+	b.done()
 	if err != nil {
 		return err
 	}

@@ -112,7 +112,7 @@ Exit codes: 0 done, 1 failed, 2 used wrongly, 3 refused by a contract, 4 a proof
 // commands are all families, in the order of the help.
 func (c *cli) commands() []*cobra.Command {
 	return []*cobra.Command{
-		c.devCommand(), c.networkCommand(), c.memberCommand(), c.synthCommand(),
+		c.demoCommand(), c.devCommand(), c.networkCommand(), c.memberCommand(), c.synthCommand(), c.fsckCommand(), c.benchCommand(),
 		c.walletCommand(), c.journalCommand(), c.handleCommand(), c.consentCommand(), c.logCommand(), c.recordCommand(),
 		c.practitionerCommand(), c.accessCommand(),
 		c.verifyCommand(), c.benchCommand(),

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -82,7 +83,10 @@ func (c *cli) showNetwork(ctx context.Context, net *client.Client) error {
 func printMembers(out io.Writer, members []api.Member) {
 	t := newTable("~member", "kind", "id", ">node", "~gateway")
 	for _, m := range members {
-		number, gateway := "-", m.Gateway
+		number, gateway := "-", ""
+		if m.Gateway != "" {
+			gateway = "http://" + strings.TrimPrefix(m.Gateway, "http://")
+		}
 		if m.Custodian > 0 {
 			number = fmt.Sprint(m.Custodian)
 		}

@@ -40,8 +40,8 @@ func printable(s string) string {
 	}, s)
 }
 
-// table prints aligned columns, at most widthMax wide. Columns whose heading begins with '~' give way when room is short, and lose the
-// mark; '>' aligns to the right.
+// table prints aligned columns, at most widthMax wide. Columns whose heading begins with '~' give way when room is short, those with more
+// of them later; '>' aligns to the right. Headings lose the marks.
 type table struct {
 	head []string
 	rows [][]string
@@ -54,11 +54,11 @@ func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
 const gap = "  "
 
 func (t *table) print(w io.Writer) {
-	widths, soft, right := make([]int, len(t.head)), make([]bool, len(t.head)), make([]bool, len(t.head))
+	widths, soft, right := make([]int, len(t.head)), make([]int, len(t.head)), make([]bool, len(t.head))
 	head := make([]string, len(t.head))
 	for i, h := range t.head {
-		soft[i], right[i] = strings.HasPrefix(h, "~"), strings.HasPrefix(h, ">")
 		head[i] = strings.TrimLeft(h, "~>")
+		soft[i], right[i] = strings.Count(h, "~"), strings.HasPrefix(h, ">")
 		widths[i] = runewidth.StringWidth(head[i])
 	}
 	for _, row := range t.rows {
@@ -87,8 +87,8 @@ func (t *table) print(w io.Writer) {
 	}
 }
 
-// squeeze takes from the widest soft columns what is too much.
-func squeeze(widths []int, soft []bool) {
+// squeeze takes from the soft columns what is too much: from the one that is widest for its weight.
+func squeeze(widths, soft []int) {
 	const least = 8
 	total := len(gap) * (len(widths) - 1)
 	for _, n := range widths {
@@ -97,7 +97,7 @@ func squeeze(widths []int, soft []bool) {
 	for ; total > widthMax; total-- {
 		widest := -1
 		for i, n := range widths {
-			if soft[i] && n > least && (widest < 0 || n > widths[widest]) {
+			if soft[i] > 0 && n > least && (widest < 0 || n*soft[widest] > widths[widest]*soft[i]) {
 				widest = i
 			}
 		}
@@ -105,6 +105,33 @@ func squeeze(widths []int, soft []bool) {
 			return
 		}
 		widths[widest]--
+	}
+}
+
+// legend gives long names a letter, and tells at the end which is which.
+type legend struct {
+	names []string
+}
+
+func (l *legend) letter(name string) string {
+	i := slices.Index(l.names, name)
+	if i < 0 {
+		l.names = append(l.names, name)
+		i = len(l.names) - 1
+	}
+	if i < 26 {
+		return string(rune('a' + i))
+	}
+	return fmt.Sprintf("%c%d", 'a'+i%26, i/26)
+}
+
+func (l *legend) print(w io.Writer, what string) {
+	for i, name := range l.names {
+		lead := strings.Repeat(" ", len(what))
+		if i == 0 {
+			lead = what
+		}
+		fmt.Fprintf(w, "%s %s: %s\n", lead, l.letter(name), printable(name))
 	}
 }
 

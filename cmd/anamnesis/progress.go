@@ -37,7 +37,7 @@ func (b *bar) set(n int64) {
 
 // done takes the bar away, finished or not.
 func (b *bar) done() {
-	if b.one == nil {
+	if b == nil || b.one == nil {
 		return
 	}
 	b.one.Abort(true)

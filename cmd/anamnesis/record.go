@@ -59,6 +59,9 @@ type imported struct {
 	Problems []*fhir.Problem  `json:"problems"`
 	More     int              `json:"problems_more,omitempty"` // reported, and too many to list
 	Faults   int              `json:"faults"`                  // files that could not be read to their end
+
+	summary []string // of problems that came group by group
+	listed  int      // of Problems, those that came one by one
 }
 
 func (c *cli) addRecords(ctx context.Context, handle, patient string, paths []string) error {
@@ -90,18 +93,21 @@ func (c *cli) addRecords(ctx context.Context, handle, patient string, paths []st
 		return err
 	}
 	out := account(loaded, problems, written, failed, others)
+	if len(written) == 0 && slices.ContainsFunc(failed, notPermitted) {
+		return &failure{Code: protocol.NotPermitted.String(), Title: fmt.Sprintf("refused: not-permitted; none of %d resources was placed", out.In),
+			Detail: protocol.NotPermitted.Advice() + " They do it with `anamnesis consent grant --template contributor`.", exit: exitRefused}
+	}
 	if err := c.show(out, out.print); err != nil {
 		return err
-	}
-	for _, f := range failed {
-		if errors.Is(f.Err, &protocol.Rejection{Reason: protocol.NotPermitted}) && len(written) == 0 {
-			return &failure{Code: "not-permitted", Title: "refused: not-permitted", Detail: protocol.NotPermitted.Advice(), exit: exitRefused}
-		}
 	}
 	if out.Reported+out.Faults > 0 {
 		return silent(exitFailed)
 	}
 	return nil
+}
+
+func notPermitted(f client.Failed) bool {
+	return errors.Is(f.Err, &protocol.Rejection{Reason: protocol.NotPermitted})
 }
 
 func (c *cli) load(paths []string) (*fhir.Loaded, error) {
@@ -183,7 +189,9 @@ func account(l *fhir.Loaded, problems []*fhir.Problem, written []client.Written,
 	out.Placed = len(placed)
 	out.Reported = out.In - out.Placed
 	out.Problems = append(out.Problems, problems...)
+	out.listed = len(out.Problems)
 	report := func(g *fhir.Group, code fhir.Code, reason string) {
+		out.summary = append(out.summary, fmt.Sprintf("%s of %s from %s: %s [%s]", plural(len(g.Resources), "resource"), g.Class, g.Source.Name, reason, code))
 		for _, r := range g.Resources {
 			if key := (entryKey{r.File, r.Entry}); !placed[key] {
 				placed[key] = true
@@ -214,12 +222,16 @@ func (i *imported) print(out io.Writer) {
 		t.print(out)
 		fmt.Fprintln(out)
 	}
-	for n, p := range i.Problems {
+	reports := i.summary
+	for _, p := range i.Problems[:i.listed] {
+		reports = append(reports, describe(p))
+	}
+	for n, text := range reports {
 		if n == problemsShown {
-			fmt.Fprintf(out, "… and %d more; --json lists them\n", len(i.Problems)-n)
+			fmt.Fprintf(out, "… and %d more; --json lists them\n", len(reports)-n)
 			break
 		}
-		fmt.Fprintln(out, "reported: "+printable(describe(p)))
+		fmt.Fprintln(out, "reported: "+printable(text))
 	}
 	fmt.Fprintf(out, "%d in = %d placed + %d reported; %s from %s.\n", i.In, i.Placed, i.Reported, plural(len(i.Records), "record"), plural(i.Files, "file"))
 	if i.Faults > 0 {

@@ -212,15 +212,14 @@ func (c *cli) showLines(lines []line) error {
 			fmt.Fprintln(out, "Nothing.")
 			return
 		}
-		t := newTable("date", "~class", "~what", "~value", "~written by", "~from", "record")
+		t := newTable("date", "class", "~~~what", "~~value", "~~from", "by", "record")
+		authors := legend{}
 		for _, l := range lines {
-			source := l.Source
-			if source == l.Author {
-				source = "the same"
-			}
-			t.add(dateOf(l), string(l.Class), l.Title, l.Detail, l.Author, source, l.Record.String()[:8])
+			t.add(dateOf(l), string(l.Class), l.Title, l.Detail, l.Source, authors.letter(l.Author), l.Record.String()[:8])
 		}
 		t.print(out)
+		fmt.Fprintln(out)
+		authors.print(out, "written by")
 		fmt.Fprintf(out, "%s. `anamnesis record show RECORD` has the whole.\n", plural(len(lines), "resource"))
 	})
 }

@@ -27,8 +27,8 @@ func (c *cli) verifyCommand() *cobra.Command {
 		Long: `Checks a journal's export or an entry's receipt and reports exactly what holds and what does not: any byte changed, an entry
 removed or moved, a forked checkpoint, too few cosigners, a checkpoint that is too old. Exit code 4 if anything fails.
 
-The trust root is --policy FILE ('network --policy' prints it), else your wallet's if --wallet names one, else the one that an
-export brings with it: then compare its digest with one from elsewhere.`,
+The trust root is --policy FILE ('network --policy' prints it), else your wallet's if --wallet names one, else for a receipt that of
+the wallet where it usually is, and for an export the one that it brings with it: compare its digest with one from elsewhere.`,
 		Example: `
 anamnesis verify journal.tar --policy trust.policy --max-age 24h
 anamnesis verify receipt.txt --wallet ~/.anamnesis/wallet
@@ -71,6 +71,9 @@ func (c *cli) verify(path string, f verifyFlags, h *protocol.Handle, show bool) 
 		return err
 	}
 	if proof.Kind(head) == proof.KindReceipt {
+		if o.Policy == nil {
+			c.trustOwn(&o)
+		}
 		return c.verifyReceipt(in, o)
 	}
 	return c.verifyExport(in, o, h, show)
@@ -96,6 +99,13 @@ func (c *cli) trust(o *proof.Options, f verifyFlags) (err error) {
 		}
 	}
 	return err
+}
+
+// trustOwn takes the trust root from the wallet where it usually is: a receipt brings none with it.
+func (c *cli) trustOwn(o *proof.Options) {
+	if p, err := c.openWallet(); err == nil && p.Network.Policy != "" {
+		o.Policy = []byte(p.Network.Policy)
+	}
 }
 
 func (c *cli) verifyReceipt(in io.Reader, o proof.Options) error {

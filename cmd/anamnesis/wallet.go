@@ -15,7 +15,7 @@ import (
 )
 
 func (c *cli) walletCommand() *cobra.Command {
-	return family("wallet", "patient", "The patient's keys, in one file under a passphrase", c.walletNew(), c.walletShow(), c.walletWords())
+	return family("wallet", "patient", "The patient's keys, in one file under a passphrase", c.walletNew(), c.walletShow(), c.walletWords(), c.walletIdentity())
 }
 
 func (c *cli) walletNew() *cobra.Command {
@@ -167,6 +167,44 @@ anamnesis wallet words`,
 			}
 		})
 	})
+}
+
+func (c *cli) walletIdentity() *cobra.Command {
+	file := ""
+	cmd := c.command(&cobra.Command{
+		Use:   "identity",
+		Short: "Write a journal's age identity, for the stock age command",
+		Long: `Writes the age identity of a journal to a new file: with it the stock age command opens the records of an export, without
+this program. Whoever has the file and your records' ciphertext reads them: delete it when you are done.`,
+		Example: `
+anamnesis wallet identity --out identity.txt
+tar xf journal.tar && age -d -i identity.txt …/records/81f3….age | zstd -d | tar x`,
+	}, func(context.Context, []string) error {
+		if file == "" {
+			return usage("say where to write: --out FILE")
+		}
+		p, err := c.openWallet()
+		if err != nil {
+			return err
+		}
+		j, keys, err := c.pickJournal(p)
+		if err != nil {
+			return err
+		}
+		if err := c.confirm("Whoever has this file can read the records of journal " + printable(j.Nickname) + ". Write it?"); err != nil {
+			return err
+		}
+		text := "# age identity of journal " + j.ID.String() + "\n# recipient: " + keys.Identity.Recipient().String() + "\n" + keys.Identity.Reveal() + "\n"
+		if err := wallet.CreateFile(file, []byte(text)); err != nil {
+			return err
+		}
+		return c.show(map[string]any{"journal": j.ID, "file": file, "recipient": keys.Identity.Recipient().String()}, func(out io.Writer) {
+			fmt.Fprintln(out, file+" opens the records of journal "+printable(j.Nickname)+" with the stock age command. Delete it when you are done.")
+		})
+	})
+	cmd.Flags().StringVar(&file, "out", "", "the new `FILE`")
+	cmd.Flags().StringVar(&c.journal, "journal", "", "which journal of the wallet, by `NAME` or id")
+	return cmd
 }
 
 // journalView is a journal of the wallet, with what the network says of it.
