@@ -22,7 +22,6 @@ type testApp struct {
 	st      testState
 	staged  *testState
 	blocks  []testBlock // applied by this instance, in order
-	dues    []uint64    // due ends, set by a parcel "due:" + 8 bytes
 	genesis []byte
 	ends    []uint64 // block times at which ends were executed
 

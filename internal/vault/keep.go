@@ -300,7 +300,7 @@ func (r *Replicator) ensure(ctx context.Context, id MemberID, list []File) (conf
 			return confirmed // the next walk asks again
 		}
 		for i, f := range part {
-			if has[i] || r.pushOnce(ctx, id, f.Hash, f.Size) == nil {
+			if has[i] || r.pushOnce(ctx, id, f.Hash) == nil {
 				confirmed = append(confirmed, f.Hash)
 			}
 		}

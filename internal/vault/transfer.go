@@ -77,13 +77,13 @@ func (r *Replicator) push(id MemberID, hash Hash, size int64, first func(error))
 	}
 	err := r.spawn(func() {
 		defer func() { <-l.queued }()
-		err := r.pushOnce(r.ctx, id, hash, size)
+		err := r.pushOnce(r.ctx, id, hash)
 		first(err)
 		for tries := 1; err != nil && tries < r.opts.PushAttempts && worthRepeating(err); tries++ {
 			if !pause(r.ctx, r.backoff(tries-1)) {
 				return
 			}
-			err = r.pushOnce(r.ctx, id, hash, size)
+			err = r.pushOnce(r.ctx, id, hash)
 		}
 		if err != nil {
 			r.count(func(s *Status) { s.PushesLeft++ })
@@ -100,7 +100,7 @@ func worthRepeating(err error) bool {
 	return !errors.Is(err, ErrErased) && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrCorrupt) && !errors.Is(err, context.Canceled)
 }
 
-func (r *Replicator) pushOnce(ctx context.Context, id MemberID, hash Hash, size int64) error {
+func (r *Replicator) pushOnce(ctx context.Context, id MemberID, hash Hash) error {
 	peer := r.cluster.Peer(id)
 	if peer == nil {
 		return fmt.Errorf("%w: member %s cannot be reached", ErrUnavailable, id)

@@ -155,9 +155,9 @@ func (w *writer) bare(n xast.IsNode) {
 	case xast.NodeTypeOr:
 		w.chain(n, " || ", bindAnd)
 	case xast.NodeTypeAdd:
-		w.infix(n.BinaryNode, " + ", bindAdd, bindUnary)
+		w.infix(n.BinaryNode, " + ", bindUnary)
 	case xast.NodeTypeSub:
-		w.infix(n.BinaryNode, " - ", bindAdd, bindUnary)
+		w.infix(n.BinaryNode, " - ", bindUnary)
 	default:
 		w.relation(n)
 	}
@@ -167,19 +167,19 @@ func (w *writer) bare(n xast.IsNode) {
 func (w *writer) relation(n xast.IsNode) {
 	switch n := n.(type) {
 	case xast.NodeTypeEquals:
-		w.infix(n.BinaryNode, " == ", bindAdd, bindAdd)
+		w.infix(n.BinaryNode, " == ", bindAdd)
 	case xast.NodeTypeNotEquals:
-		w.infix(n.BinaryNode, " != ", bindAdd, bindAdd)
+		w.infix(n.BinaryNode, " != ", bindAdd)
 	case xast.NodeTypeLessThan:
-		w.infix(n.BinaryNode, " < ", bindAdd, bindAdd)
+		w.infix(n.BinaryNode, " < ", bindAdd)
 	case xast.NodeTypeLessThanOrEqual:
-		w.infix(n.BinaryNode, " <= ", bindAdd, bindAdd)
+		w.infix(n.BinaryNode, " <= ", bindAdd)
 	case xast.NodeTypeGreaterThan:
-		w.infix(n.BinaryNode, " > ", bindAdd, bindAdd)
+		w.infix(n.BinaryNode, " > ", bindAdd)
 	case xast.NodeTypeGreaterThanOrEqual:
-		w.infix(n.BinaryNode, " >= ", bindAdd, bindAdd)
+		w.infix(n.BinaryNode, " >= ", bindAdd)
 	case xast.NodeTypeIn:
-		w.infix(n.BinaryNode, " in ", bindAdd, bindAdd)
+		w.infix(n.BinaryNode, " in ", bindAdd)
 	case xast.NodeTypeIs:
 		w.expr(n.Left, bindAdd)
 		w.put(" is ", string(n.EntityType))
@@ -190,8 +190,8 @@ func (w *writer) relation(n xast.IsNode) {
 	}
 }
 
-func (w *writer) infix(n xast.BinaryNode, operator string, left, right int) {
-	w.expr(n.Left, left)
+func (w *writer) infix(n xast.BinaryNode, operator string, right int) {
+	w.expr(n.Left, bindAdd)
 	w.put(operator)
 	w.expr(n.Right, right)
 }

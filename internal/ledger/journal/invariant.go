@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/anamnesis-health/anamnesis/internal/ledger/exec"
@@ -17,15 +18,15 @@ func Check(r state.Reader) error {
 		n++
 		id := protocol.RecordID(key[1:])
 		if _, open, err := Get(r, row.Journal); err != nil || !open {
-			fault = fmt.Errorf("record %s is of a journal that is not open (%v)", id, err)
+			fault = fmt.Errorf("record %s is of a journal that is not open: %w", id, cause(err))
 		}
 		at, ok, err := byLabel.Read(r, byLabel.Key(row.Journal[:], row.Label[:], exec.Uint64(row.Seq)))
 		if err != nil || !ok || at.Record != id {
-			fault = fmt.Errorf("record %s is not in the index (%v)", id, err)
+			fault = fmt.Errorf("record %s is not in the index: %w", id, cause(err))
 		}
 		head, err := Head(r, row.Journal)
 		if err != nil || row.Seq >= head.Count {
-			fault = fmt.Errorf("record %s is entry %d of a journal with %d (%v)", id, row.Seq, head.Count, err)
+			fault = fmt.Errorf("record %s is entry %d of a journal with %d: %w", id, row.Seq, head.Count, cause(err))
 		}
 		return fault == nil
 	})
@@ -47,4 +48,14 @@ func Check(r state.Reader) error {
 // Heads visits the heads of all journals that have entries, the constitution's among them, until fn returns false.
 func Heads(r state.Reader, fn func(protocol.JournalID, protocol.Head) bool) error {
 	return heads.ReadAll(r, heads.Key(), func(key []byte, h protocol.Head) bool { return fn(protocol.JournalID(key[1:]), h) })
+}
+
+var errContradiction = errors.New("the rows contradict each other")
+
+// cause is the store's error, or else that the rows do not fit.
+func cause(err error) error {
+	if err == nil {
+		return errContradiction
+	}
+	return err
 }

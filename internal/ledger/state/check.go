@@ -199,7 +199,7 @@ func (c *checker) versions() error {
 	var headers []undoHeader
 	expect := c.meta.root.mod
 	err := c.rows.Scan([]byte{rowUndo}, []byte{rowUndo + 1}, func(key, row []byte) (bool, error) {
-		h := undoHeader{}
+		var h undoHeader
 		cur := cursor{b: key[1:]}
 		version := cur.u64()
 		switch {

@@ -197,7 +197,7 @@ func (h undoHeader) page(r Reader, path *smt.Hash, depth int) (found undoItem, e
 // leaves calls fn for the leaves under a node that version h replaced.
 func (h undoHeader) leaves(r Reader, path *smt.Hash, depth int, fn func(*undoItem)) error {
 	prefix := prefixOf(path, depth)
-	last := 1<<h.bits - 1
+	var last int
 	if free := h.bits - depth*nibbleBits; free > 0 {
 		last = shardOf(&prefix, h.bits) | (1<<free - 1)
 	} else {
