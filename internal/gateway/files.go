@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync"
 
 	"github.com/anamnesis-health/anamnesis/internal/api"
 	"github.com/anamnesis-health/anamnesis/internal/ledger"
@@ -124,16 +125,52 @@ func (s *server) mayRead(v *ledger.View, r *http.Request, hash protocol.Hash, q 
 	if !a.isPatientOf(in) {
 		return noFile
 	}
+	return s.hints.find(v, in, hash)
+}
+
+// hints remember in which record a file was found, so that a patient who fetches a journal's files one after the other does not have the
+// whole journal read for each. A hint only says where to look: the ledger is asked every time.
+type hints struct {
+	mu sync.Mutex
+	at map[protocol.Hash]protocol.RecordID
+}
+
+const hintsMax = 1 << 16
+
+// find is nil if the journal has a record with that file.
+func (h *hints) find(v *ledger.View, in protocol.JournalID, hash protocol.Hash) error {
+	h.mu.Lock()
+	hint, hinted := h.at[hash]
+	h.mu.Unlock()
+	if hinted {
+		row, ok, err := journal.Record(v, hint)
+		if err != nil {
+			return err
+		}
+		if ok && row.Journal == in && row.Ciphertext == hash {
+			return nil
+		}
+	}
 	rows, err := journal.Records(v, in)
 	if err != nil {
 		return err
 	}
-	for _, n := range rows {
-		if n.Row.Ciphertext == hash {
-			return nil
-		}
+	found := false
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.at == nil || len(h.at)+len(rows) > hintsMax {
+		h.at = make(map[protocol.Hash]protocol.RecordID)
 	}
-	return noFile
+	for _, n := range rows {
+		if len(h.at) < hintsMax {
+			h.at[n.Row.Ciphertext] = n.ID
+		}
+		found = found || n.Row.Ciphertext == hash
+	}
+	if !found {
+		return noFile
+	}
+	return nil
 }
 
 // mayReadUnder asks the contracts again: a revocation closes the vault as it closes the custodians.

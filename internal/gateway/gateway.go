@@ -13,12 +13,15 @@ import (
 	"github.com/anamnesis-health/anamnesis/internal/ledger"
 )
 
-// server serves the routes. It is safe for concurrent use and keeps nothing between requests but the document of itself.
+// server serves the routes. It is safe for concurrent use, and keeps nothing between requests but its own document and hints.
 type server struct {
 	Backend
 	gates  [gates]chan struct{}
 	bodies chan struct{} // large submissions whose bodies are being read
 	extra  chan struct{} // envelopes under way beyond the first of their submission
+
+	hints    hints
+	patience time.Duration // how long a request waits for its place
 }
 
 // gate is a class of cost: requests of one class wait for nobody of another.
@@ -27,6 +30,8 @@ type gate int
 const (
 	light gate = iota
 	submit
+	shares
+	files
 	heavy
 	gates
 )
@@ -50,8 +55,8 @@ func New(b Backend) http.Handler {
 }
 
 func newServer(b Backend) *server {
-	s := &server{Backend: b, bodies: make(chan struct{}, bodiesAtOnce), extra: make(chan struct{}, extraAtOnce)}
-	for g, n := range [gates]int{light: lightAtOnce, submit: submitAtOnce, heavy: heavyAtOnce} {
+	s := &server{Backend: b, bodies: make(chan struct{}, bodiesAtOnce), extra: make(chan struct{}, extraAtOnce), patience: patience}
+	for g, n := range [gates]int{light: lightAtOnce, submit: submitAtOnce, shares: sharesAtOnce, files: filesAtOnce, heavy: heavyAtOnce} {
 		s.gates[g] = make(chan struct{}, n)
 	}
 	return s
@@ -91,13 +96,11 @@ func (s *server) guard(r route) http.Handler {
 		}
 		began := time.Now()
 		defer s.finish(w, req, r, began)
-		select {
-		case gate <- struct{}{}:
-			defer func() { <-gate }()
-		default:
+		if !s.enter(req.Context(), gate) {
 			s.fail(w, req, busy)
 			return
 		}
+		defer func() { <-gate }()
 		control := http.NewResponseController(out)
 		_ = control.SetReadDeadline(began.Add(r.time + writeGrace)) // not every writer has deadlines; the server's own do
 		_ = control.SetWriteDeadline(began.Add(r.time + writeGrace))
@@ -108,6 +111,24 @@ func (s *server) guard(r route) http.Handler {
 			s.fail(w, req, err)
 		}
 	})
+}
+
+// enter takes a place, or waits a little for one.
+func (s *server) enter(ctx context.Context, gate chan<- struct{}) bool {
+	select {
+	case gate <- struct{}{}:
+		return true
+	default:
+	}
+	wait := time.NewTimer(s.patience)
+	defer wait.Stop()
+	select {
+	case gate <- struct{}{}:
+		return true
+	case <-wait.C:
+	case <-ctx.Done():
+	}
+	return false
 }
 
 // finish recovers from a panic, and logs the request without what it asked for: paths hold ids.

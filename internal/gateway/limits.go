@@ -43,7 +43,10 @@ const (
 const (
 	lightAtOnce  = 2048
 	submitAtOnce = 16384
-	heavyAtOnce  = 128
+	sharesAtOnce = 256
+	filesAtOnce  = 256
+	heavyAtOnce  = 64
+	patience     = time.Second // how long a request waits for its place before it is told to come back
 
 	// Submissions over bodyBytesLarge are read so many at once; the others wait their turn.
 	bodiesAtOnce   = 256

@@ -9,6 +9,7 @@ import (
 	"go/parser"
 	"go/token"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strconv"
 	"strings"
@@ -220,6 +221,20 @@ func TestFileRightsEnd(t *testing.T) {
 			}
 		}
 	}
+	// The same file in a second record and in another journal: each patient has it by her own journal, whatever was found before.
+	s.w.Must(s.bob, s.bob.Journal(), &protocol.Grant{Template: 7, Policy: s.contributor(), NotAfter: s.w.Time + 1e9})
+	again := *s.record
+	again.Record = protocol.RecordID{44}
+	s.w.Must(s.m1, s.bob.Journal(), &again)
+	for range 2 {
+		for who, want := range map[*ledgertest.Who][2]int{s.alice: {200, 404}, s.bob: {404, 200}} {
+			for i, j := range []protocol.JournalID{s.alice.Journal(), s.bob.Journal()} {
+				if r := s.call(who, "GET", "/v1/files/"+s.record.Ciphertext.String()+"?journal="+j.String(), nil); r.status != want[i] {
+					t.Errorf("%s by journal %d: %d", who.Name, i, r.status)
+				}
+			}
+		}
+	}
 	row := s.w.Time
 	if r := s.call(s.doctor, "GET", uri, nil); r.status != 200 {
 		t.Fatalf("%d", r.status)
@@ -347,4 +362,31 @@ func apiPaths(t *testing.T) (out []string) {
 		t.Fatalf("found only %q", out)
 	}
 	return out
+}
+
+// BenchmarkJournal is what a journal of a thousand records costs its patient.
+func BenchmarkJournal(b *testing.B) {
+	s := newSite(b)
+	for i := range 1000 {
+		r := *s.record
+		r.Record, r.Ciphertext = protocol.RecordID{2, byte(i), byte(i >> 8)}, protocol.Hash{2, byte(i), byte(i >> 8)}
+		s.w.Time += 1000
+		s.w.Must(s.m1, s.alice.Journal(), &r)
+	}
+	base := "/v1/journals/" + s.alice.Journal().String()
+	for name, uri := range map[string]string{"proof": base + "/proof", "entries": base + "/entries?max=1000", "records": base + "/records",
+		"file": "/v1/files/" + s.record.Ciphertext.String() + "?journal=" + s.alice.Journal().String()} {
+		b.Run(name, func(b *testing.B) {
+			h := New(s.backend)
+			for b.Loop() {
+				req := httptest.NewRequest("GET", uri, nil)
+				req.Header.Set("Authorization", s.sign(s.alice, "GET", uri, s.now()))
+				w := &sink{header: http.Header{}}
+				h.ServeHTTP(w, req)
+				if w.status >= 300 {
+					b.Fatal(w.status)
+				}
+			}
+		})
+	}
 }

@@ -31,7 +31,7 @@ import (
 // site is a gateway over a real ledger of four members. What a node would do around it (consensus, witnesses, custodians, vaults, other
 // members) is done here, on the spot.
 type site struct {
-	t       *testing.T
+	t       testing.TB
 	w       *ledgertest.World
 	backend Backend
 	server  *httptest.Server
@@ -61,7 +61,7 @@ var (
 )
 
 // newSite opens Alice's journal with one record that the doctor may read, and has read; Bob's journal is empty.
-func newSite(t *testing.T) *site {
+func newSite(t testing.TB) *site {
 	t.Helper()
 	l, err := ledger.Open(state.NewMemory())
 	if err != nil {
@@ -103,6 +103,14 @@ func (s *site) grant(template string, to consent.Grantee) protocol.Result {
 		s.t.Fatal(err)
 	}
 	return s.w.Must(s.alice, s.alice.Journal(), &protocol.Grant{Template: made.Number, Policy: policy, NotAfter: s.w.Time + 24*3600_000, UsesMax: made.UsesMax})
+}
+
+func (s *site) contributor() []byte {
+	policy, _, err := consent.Render("contributor", consent.Params{Grantee: consent.Grantee{Member: protocol.MemberID(s.m1.Signer.ID)}})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return policy
 }
 
 func (s *site) request() *protocol.RequestAccess {
@@ -244,7 +252,7 @@ func (s *site) name(_ context.Context, of protocol.MemberID, id protocol.Practit
 }
 
 // witnesses are the log and cosigner keys of the world's members, and what signs the log's head with all of them.
-func witnesses(t *testing.T, w *ledgertest.World) (*c2sp.Policy, func(now uint64) (note []byte, size uint64)) {
+func witnesses(t testing.TB, w *ledgertest.World) (*c2sp.Policy, func(now uint64) (note []byte, size uint64)) {
 	t.Helper()
 	const origin = "anamnesis/test-net"
 	var nodes []c2sp.NetworkNode
@@ -298,7 +306,7 @@ type response struct {
 	body   []byte
 }
 
-func (r response) problem(t *testing.T) api.Problem {
+func (r response) problem(t testing.TB) api.Problem {
 	t.Helper()
 	var p api.Problem
 	if err := json.Unmarshal(r.body, &p); err != nil || p.Status != r.status || r.header.Get("Content-Type") != "application/problem+json" || p.Code == "" || p.Title == "" {
@@ -307,7 +315,7 @@ func (r response) problem(t *testing.T) api.Problem {
 	return p
 }
 
-func (r response) decode(t *testing.T, into any) {
+func (r response) decode(t testing.TB, into any) {
 	t.Helper()
 	if r.status >= 300 {
 		t.Fatalf("%d %s", r.status, r.body)
@@ -387,12 +395,8 @@ func (s *site) conforms(req *http.Request, r response) {
 		if pattern == api.PathOpenAPI {
 			return
 		}
-		status := fmt.Sprint(r.status)
-		if r.status == http.StatusServiceUnavailable {
-			status = "200" // health
-		}
 		pointer := strings.NewReplacer("~", "~0", "/", "~1").Replace(strings.ReplaceAll(pattern, "...}", "}"))
-		schema = "#/paths/" + pointer + "/" + strings.ToLower(req.Method) + "/responses/" + status + "/content/application~1json/schema"
+		schema = "#/paths/" + pointer + "/" + strings.ToLower(req.Method) + "/responses/" + fmt.Sprint(r.status) + "/content/application~1json/schema"
 	default:
 		return
 	}
