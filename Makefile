@@ -14,7 +14,7 @@ need-go:
 	@$(GO) version | awk '{split(substr($$3,3),v,"."); if (v[1]<1 || v[1]==1 && v[2]<26) {print "Go 1.26 or newer is needed; this is " $$3; exit 1}}'
 
 build: need-go
-	$(GO) build -trimpath -o bin/anamnesis ./cmd/anamnesis
+	$(GO) build -trimpath -ldflags "-s -w" -o bin/anamnesis ./cmd/anamnesis
 
 # The main job in one run; on a terminal the network stays up afterwards until Ctrl-C.
 demo: build
