@@ -2,6 +2,7 @@ package node
 
 import (
 	"crypto/sha256"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -17,6 +18,8 @@ type app struct {
 	own      ownVerified
 	changed  broadcast // woken after each commit that changed state
 	pending  *ledger.Applied
+	records  bool          // the block applied holds records
+	onFiles  func()        // called after a block with records; may be nil
 	due      atomic.Uint64 // NextDue as of the last commit; 0: nothing
 }
 
@@ -82,8 +85,10 @@ func (a *app) Check(raw [][]byte) []consensus.Checked {
 
 func (a *app) Apply(height, timeMillis uint64, handles []any) ([][]byte, [32]byte, error) {
 	b := ledger.Block{Height: height, Time: timeMillis, Tick: len(handles) == 0}
+	a.records = false
 	for _, h := range handles {
 		b.Parcels = append(b.Parcels, h.(parcel))
+		a.records = a.records || slices.ContainsFunc(h.(parcel), addsRecords)
 	}
 	applied, err := a.ledger.Apply(b)
 	if err != nil {
@@ -104,9 +109,16 @@ func (a *app) Commit() error {
 	if a.pending != nil && a.pending.Changed {
 		a.look()
 		a.changed.wake()
+		if a.records && a.onFiles != nil {
+			a.onFiles()
+		}
 	}
 	a.pending = nil
 	return nil
+}
+
+func addsRecords(v *protocol.Verified) bool {
+	return slices.ContainsFunc(v.Actions, func(x protocol.Action) bool { return x.ActionType() == protocol.TypeAddRecord })
 }
 
 func (a *app) look() {

@@ -154,6 +154,9 @@ func (n *Node) name(ctx context.Context, of protocol.MemberID, id protocol.Pract
 // Health says whether the node serves, and what is wrong if not.
 func (n *Node) Health() api.Health {
 	h := api.Health{Height: n.ledger.Head().Height, Peers: n.engine.Peers(), Problems: []string{}}
+	if n.engine.Err() != nil {
+		h.Problems = append(h.Problems, "the node has stopped taking part; its log says why")
+	}
 	view, err := n.ledger.View()
 	if err != nil {
 		h.Problems = append(h.Problems, "the ledger cannot be read")
@@ -172,7 +175,10 @@ func (n *Node) Health() api.Health {
 	if n.engine.Syncing() {
 		h.Problems = append(h.Problems, "the node is catching up")
 	}
-	if want := len(n.cluster()) - 1; h.Peers < want {
+	switch nodes := len(n.cluster()); {
+	case h.Peers+1 < threshold.Threshold(nodes):
+		h.Problems = append(h.Problems, "too few nodes are connected to agree on anything")
+	case h.Peers+1 < nodes:
 		h.Problems = append(h.Problems, "not all other nodes are connected")
 	}
 	h.OK = len(h.Problems) == 0

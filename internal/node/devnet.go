@@ -64,7 +64,6 @@ func DevParams() protocol.Params {
 // Errors of a development network.
 var (
 	ErrInUse      = errors.New("the folder is in use by another process")
-	ErrPortInUse  = errors.New("the port is in use")
 	ErrOtherFiles = errors.New("the folder holds something else than a network")
 )
 
@@ -353,6 +352,9 @@ func (d *DevNet) StartNode(i int) error {
 	}
 	return nil
 }
+
+// StopNode stops the i-th member's node; the others go on.
+func (d *DevNet) StopNode(i int) error { return d.Nodes[i].Stop() }
 
 // Gateway is the address of a member's gateway.
 func (d *DevNet) Gateway(i int) string {

@@ -2,8 +2,10 @@ package node
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/anamnesis-health/anamnesis/internal/vault"
 	"github.com/anamnesis-health/anamnesis/internal/wallet"
@@ -11,11 +13,12 @@ import (
 )
 
 func (n *Node) openVault() (err error) {
-	n.vault, err = vault.Open(n.ctx, filepath.Join(n.cfg.Dir, "vault"), vault.Options{Admit: admitFile})
+	n.vault, err = vault.Open(n.ctx, filepath.Join(n.cfg.Dir, "vault"), vault.Options{Admit: admitFile, Now: n.cfg.Clock})
 	if err != nil {
 		return err
 	}
 	n.replicator = vault.NewReplicator(n.vault, index{n}, cluster{n}, vault.ReplicatorOptions{Log: n.log})
+	n.app.onFiles = n.replicator.Wake
 	return nil
 }
 
@@ -51,6 +54,35 @@ func (x index) Files(ctx context.Context, cursor string, limit int) (page []vaul
 		page = append(page, vault.File{Hash: a.Ciphertext, Size: int64(a.Size)})
 	}
 	return page, strconv.FormatUint(at, 10), ctx.Err()
+}
+
+const (
+	sweepInterval = time.Hour
+	// uploadGrace is how long an uploaded file may wait for its record's entry before it counts as left over.
+	uploadGrace = time.Hour
+)
+
+// sweep removes files that were uploaded and never entered on the ledger.
+func (n *Node) sweep(ctx context.Context) (vault.Swept, error) {
+	var cursor string
+	var broken error
+	named := map[protocol.Hash]struct{}{}
+	keep := func(h vault.Hash) bool {
+		for broken == nil { // first what was entered since the last look
+			page, next, err := (index{n}).Files(ctx, cursor, 1024)
+			if broken = err; err != nil || len(page) == 0 {
+				break
+			}
+			for _, f := range page {
+				named[f.Hash] = struct{}{}
+			}
+			cursor = next
+		}
+		_, ok := named[h]
+		return ok || broken != nil
+	}
+	swept, err := n.vault.Sweep(ctx, keep, uploadGrace)
+	return swept, errors.Join(err, broken)
 }
 
 // cluster is who keeps files: the members that run nodes. It implements vault.Cluster.

@@ -20,6 +20,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/anamnesis-health/anamnesis/internal/consensus"
@@ -75,14 +76,25 @@ type Node struct {
 	policy       []byte
 	gather       *gatherer
 
+	// release is the custodian's answer to a question; a test puts a custodian that lies here.
+	release func(context.Context, custodian.Request) (*custodian.Answer, error)
+
 	ctx     context.Context
 	cancel  context.CancelFunc
 	tasks   sync.WaitGroup
 	servers []*http.Server
+
+	stopOnce sync.Once
+	stopped  error // what Stop returned; set before stopOnce is done
 }
 
-// ErrNotMember says that the keys are not those of a member with a node.
-var ErrNotMember = errors.New("these keys are not a founding member's")
+// Errors of starting a node, besides those of its parts.
+var (
+	// ErrNotMember says that the keys are not those of a member with a node.
+	ErrNotMember = errors.New("these keys are not a founding member's")
+	// ErrPortInUse says that another program listens where the node should.
+	ErrPortInUse = errors.New("the port is in use")
+)
 
 var discardLog = stdlog.New(io.Discard, "", 0)
 
@@ -115,6 +127,14 @@ func (n *Node) start() error {
 	}
 	n.background()
 	return nil
+}
+
+// portInUse names the failure that people can do something about.
+func portInUse(err error, address string) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%w: %s: %w", ErrPortInUse, address, err)
+	}
+	return err
 }
 
 func (n *Node) whoAmI() error {
@@ -204,6 +224,7 @@ func (n *Node) openCustodian() error {
 	}
 	n.custodian = custodian.New(custodian.Config{Ledger: n.ledger, Member: n.member, Fresh: n.witness.Fresh, Clock: n.now,
 		Sign: func(m []byte) []byte { return ed25519.Sign(n.keys.Peer, m) }, Secrets: s, Record: n.book.record})
+	n.release = n.custodian.Release
 	n.ceremony = &custodian.Ceremony{Custodian: n.custodian, Submit: n.Act, Log: n.log,
 		Fetch: func(ctx context.Context, dealer protocol.MemberID, generation, epoch uint32) ([]byte, error) {
 			if dealer == n.member {
@@ -242,7 +263,7 @@ func (n *Node) startEngine() (err error) {
 	}
 	n.engine, err = consensus.Start(consensus.Config{Dir: filepath.Join(n.cfg.Dir, "engine"), ValidatorKey: n.keys.Validator, NodeKey: n.keys.Peer,
 		Listen: n.cfg.Self.Engine, Peers: peers, Genesis: EngineGenesis(n.cfg.Genesis), Logger: n.log, Clock: n.cfg.Clock}, n.app)
-	return err
+	return portInUse(err, n.cfg.Self.Engine)
 }
 
 func (n *Node) serve() error {
@@ -252,12 +273,12 @@ func (n *Node) serve() error {
 	}
 	peers, err := net.Listen("tcp", n.cfg.Self.Peer)
 	if err != nil {
-		return err
+		return portInUse(err, n.cfg.Self.Peer)
 	}
 	n.goServe(server, func() error { return server.ServeTLS(peers, "", "") })
 	people, err := net.Listen("tcp", n.cfg.Self.Gateway)
 	if err != nil {
-		return err
+		return portInUse(err, n.cfg.Self.Gateway)
 	}
 	face := &http.Server{Handler: gateway.New(n.backend()), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 5 * time.Minute,
 		MaxHeaderBytes: 32 << 10, ErrorLog: discardLog}
@@ -283,19 +304,12 @@ func (n *Node) background() {
 		n.ceremony.Run(n.ctx, changed, ticks)
 	})
 	n.tasks.Go(func() {
-		t := time.NewTicker(500 * time.Millisecond)
-		defer t.Stop()
-		for {
+		n.every(500*time.Millisecond, func() {
 			select {
-			case <-n.ctx.Done():
-				return
-			case <-t.C:
-				select {
-				case ticks <- struct{}{}:
-				default:
-				}
+			case ticks <- struct{}{}:
+			default:
 			}
-		}
+		})
 	})
 	n.tasks.Go(func() { n.gather.run(n.ctx) })
 	n.tasks.Go(func() {
@@ -303,42 +317,69 @@ func (n *Node) background() {
 			n.log.Error("the vault's upkeep stopped", "error", err)
 		}
 	})
+	n.tasks.Go(func() {
+		n.every(sweepInterval, func() {
+			if swept, err := n.sweep(n.ctx); err != nil && n.ctx.Err() == nil {
+				n.log.Warn("sweeping the vault failed", "error", err)
+			} else if swept.Files > 0 {
+				n.log.Info("files that no record names were removed", "files", swept.Files, "bytes", swept.Bytes)
+			}
+		})
+	})
 }
 
-// Stop ends the node: what was acknowledged is safe. It may be called twice.
+// every calls do at intervals until the node stops.
+func (n *Node) every(interval time.Duration, do func()) {
+	t := time.NewTicker(interval)
+	defer t.Stop()
+	for {
+		select {
+		case <-n.ctx.Done():
+			return
+		case <-t.C:
+			do()
+		}
+	}
+}
+
+// Stop ends the node: what was acknowledged is safe. It may be called twice, and from several goroutines; each returns when it is over.
 func (n *Node) Stop() error {
+	n.stopOnce.Do(func() { n.stopped = n.stop() })
+	return n.stopped
+}
+
+// stop closes the parts in the reverse order of their opening; after a failed start some are missing. The fields stay as they are: handlers
+// that outlive the servers' grace meet closed parts, which say so, and no nil ones.
+func (n *Node) stop() error {
 	n.cancel()
-	stop, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	grace, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	for _, s := range n.servers {
-		if s.Shutdown(stop) != nil {
+		if s.Shutdown(grace) != nil {
 			_ = s.Close()
 		}
 	}
-	n.servers = nil
 	if n.engine != nil {
 		n.engine.Stop()
-		n.engine = nil
 	}
 	if n.replicator != nil {
 		n.replicator.Close()
-		n.replicator = nil
 	}
 	n.tasks.Wait()
 	var errs []error
 	if n.vault != nil {
 		errs = append(errs, n.vault.Close())
-		n.vault = nil
 	}
 	if n.ledger != nil {
 		errs = append(errs, n.ledger.Close())
-		n.ledger = nil
 	}
-	for _, s := range []*state.Store{&n.store, &n.local} {
-		if *s != nil {
-			errs = append(errs, (*s).Close())
-			*s = nil
+	for _, s := range []state.Store{n.store, n.local} {
+		if s != nil {
+			errs = append(errs, s.Close())
 		}
+	}
+	for _, p := range n.peers {
+		p.http.CloseIdleConnections()
 	}
 	return errors.Join(errs...)
 }

@@ -99,11 +99,17 @@ func (n *Node) newPeer(id protocol.MemberID, key protocol.PublicKey, address str
 		}}
 	return &peer{id: id, base: "https://" + address + "/peer/v1", http: &http.Client{
 		Transport: &http.Transport{TLSClientConfig: config, MaxIdleConnsPerHost: 16, IdleConnTimeout: 5 * time.Minute,
-			ResponseHeaderTimeout: 15 * time.Second, DialContext: (&net.Dialer{Timeout: 3 * time.Second}).DialContext},
+			TLSHandshakeTimeout: 5 * time.Second, DialContext: (&net.Dialer{Timeout: 3 * time.Second}).DialContext},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}, nil
 }
 
-const peerJSONBytesMax = 8 << 20
+const (
+	peerJSONBytesMax = 8 << 20
+	// answerWait is how long another node may take over a small question. Vault exchanges set their own, by the files' sizes.
+	answerWait = 5 * time.Second
+	// sharesWait is how long a custodian may take over its share: it may have to renew its checkpoint first.
+	sharesWait = 10 * time.Second
+)
 
 // peerError is an answer of another node that is not a success.
 type peerError struct {
@@ -188,6 +194,8 @@ func (p *peer) Push(ctx context.Context, hash vault.Hash, size int64, r io.Reade
 
 // ciphertext asks a dealer for this node's sealed share.
 func (p *peer) ciphertext(ctx context.Context, generation, epoch uint32) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerWait)
+	defer cancel()
 	res, err := p.do(ctx, http.MethodGet, fmt.Sprintf("/dealings/%d/%d", generation, epoch), nil, -1)
 	if err != nil {
 		return nil, err
@@ -213,6 +221,8 @@ type shareCall struct {
 }
 
 func (p *peer) shares(ctx context.Context, call shareCall) (out api.Share, err error) {
+	ctx, cancel := context.WithTimeout(ctx, sharesWait)
+	defer cancel()
 	return out, p.call(ctx, "/shares", call, &out)
 }
 
@@ -289,7 +299,7 @@ func (n *Node) serveShares(w http.ResponseWriter, r *http.Request) {
 // ownShare is this custodian's answer, or its refusal.
 func (n *Node) ownShare(ctx context.Context, call shareCall) api.Share {
 	n.witness.ensureFresh(ctx)
-	a, err := n.custodian.Release(ctx, custodian.Request{Access: call.Access, Generation: call.Generation, Records: call.Records, Capsules: call.Capsules})
+	a, err := n.release(ctx, custodian.Request{Access: call.Access, Generation: call.Generation, Records: call.Records, Capsules: call.Capsules})
 	var refused *custodian.Refusal
 	switch {
 	case errors.As(err, &refused):
@@ -358,7 +368,11 @@ func (n *Node) serveFile(w http.ResponseWriter, r *http.Request) {
 	}
 	body, size, err := n.vault.Get(r.Context(), hash)
 	if err != nil {
-		problem(w, http.StatusNotFound, "file", "this vault does not hold the file", "")
+		status, code := vaultStatus(err)
+		if errors.Is(err, vault.ErrCorrupt) {
+			status, code = http.StatusNotFound, "no-file" // it has been put aside: there is none here
+		}
+		problem(w, status, code, "this vault does not give the file", "")
 		return
 	}
 	defer func() { _ = body.Close() }()
@@ -392,7 +406,7 @@ func vaultStatus(err error) (int, string) {
 		return http.StatusNotFound, "no-file"
 	case errors.Is(err, vault.ErrSize):
 		return http.StatusRequestEntityTooLarge, "size"
-	case errors.Is(err, vault.ErrCorrupt), errors.Is(err, vault.ErrRefused):
+	case errors.Is(err, vault.ErrCorrupt), errors.Is(err, vault.ErrHash), errors.Is(err, vault.ErrRefused):
 		return http.StatusUnprocessableEntity, "refused"
 	case errors.Is(err, vault.ErrNotReady):
 		return http.StatusServiceUnavailable, "not-ready"

@@ -6,9 +6,12 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
+	"github.com/anamnesis-health/anamnesis/internal/api"
 	"github.com/anamnesis-health/anamnesis/internal/consensus"
+	"github.com/anamnesis-health/anamnesis/internal/threshold"
 	"github.com/anamnesis-health/anamnesis/protocol"
 )
 
@@ -48,11 +51,15 @@ func (g *gatherer) run(ctx context.Context) {
 			batch = append(batch, w)
 		}
 		batch = g.gather(ctx, batch)
-		g.flight <- struct{}{}
-		go func() {
+		select {
+		case g.flight <- struct{}{}:
+		case <-ctx.Done():
+			return // those who wait hear of it from the node's context
+		}
+		g.n.tasks.Go(func() {
 			defer func() { <-g.flight }()
 			g.send(ctx, batch)
-		}()
+		})
 	}
 }
 
@@ -100,14 +107,58 @@ func (g *gatherer) send(ctx context.Context, batch []waiting) {
 	}
 }
 
-// ErrUnverified wraps what is wrong with an envelope that was submitted.
-var ErrUnverified = errors.New("the envelope does not verify")
+// Errors of submitting, besides those of package consensus.
+var (
+	// ErrUnverified wraps what is wrong with an envelope that was submitted.
+	ErrUnverified = errors.New("the envelope does not verify")
+	// ErrNoQuorum says that too few nodes are connected to agree on a block. Nothing was taken.
+	ErrNoQuorum = errors.New("too few nodes are connected to agree on anything")
+)
+
+// quorumWait is how long a submission waits for enough nodes to be connected: after a start, or a break of the network, that takes a moment.
+const quorumWait = 3 * time.Second
+
+// awaitQuorum returns ErrNoQuorum if this node sees too few others for any block to be decided. It saves who submits the long wait for an
+// answer that cannot come; whether a quorum really takes part, only the block can say.
+func (n *Node) awaitQuorum(ctx context.Context) error {
+	need := threshold.Threshold(len(n.cluster())) // of votes: more than two thirds, as of shares
+	if n.engine.Peers()+1 >= need {
+		return nil
+	}
+	over := time.NewTimer(quorumWait)
+	defer over.Stop()
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	for {
+		select {
+		case <-look.C:
+			if n.engine.Peers()+1 >= need {
+				return nil
+			}
+		case <-over.C:
+			have := n.engine.Peers() + 1
+			if have >= need {
+				return nil
+			}
+			return errors.Join(ErrNoQuorum, &api.Problem{Status: http.StatusServiceUnavailable, Code: "no-quorum",
+				Title:  fmt.Sprintf("Only %d of the %d nodes that must agree are connected", have, need),
+				Detail: "It was not taken. Send it again when more of the members' nodes are up; reading one's own journal works meanwhile."})
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-n.ctx.Done():
+			return consensus.ErrStopped
+		}
+	}
+}
 
 // SubmitEnvelope verifies an envelope and executes it, in a parcel with others. The result says whether the ledger accepted it.
 func (n *Node) SubmitEnvelope(ctx context.Context, envelope []byte) (protocol.Result, error) {
 	verified, errs := n.app.verifier.Verify([][]byte{envelope})
 	if errs[0] != nil {
 		return protocol.Result{}, fmt.Errorf("%w: %w", ErrUnverified, errs[0])
+	}
+	if err := n.awaitQuorum(ctx); err != nil {
+		return protocol.Result{}, err
 	}
 	w := waiting{verified: verified[0], done: make(chan submitted, 1)}
 	select {
@@ -127,8 +178,11 @@ func (n *Node) SubmitEnvelope(ctx context.Context, envelope []byte) (protocol.Re
 	}
 }
 
-// SubmitParcel executes a parcel as one transaction and waits for its block. Errors are consensus's.
+// SubmitParcel executes a parcel as one transaction and waits for its block. Errors are consensus's, or ErrNoQuorum.
 func (n *Node) SubmitParcel(ctx context.Context, raw []byte) ([]protocol.Result, error) {
+	if err := n.awaitQuorum(ctx); err != nil {
+		return nil, err
+	}
 	out, err := n.engine.Submit(ctx, raw)
 	if err != nil {
 		return nil, err

@@ -40,6 +40,7 @@ type cosigned struct {
 const (
 	cosignWait     = 1500 * time.Millisecond // how long a node waits for its own ledger to reach a peer's checkpoint
 	freshEnough    = 20_000                  // ms; a younger checkpoint is not renewed for custodians
+	freshWait      = 5 * time.Second         // how long a custodian tries to renew its checkpoint before it refuses
 	cosignAttempts = 6
 )
 
@@ -61,6 +62,8 @@ func (w *witness) ensureFresh(ctx context.Context) {
 	if c, ok := w.newestCosigned(); ok && c.at+freshEnough > w.now() {
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, freshWait)
+	defer cancel()
 	if _, err := w.checkpoint(ctx, 0, freshEnough); err != nil {
 		w.out.Warn("no fresh checkpoint", "error", err)
 	}
