@@ -61,15 +61,6 @@ func sorted[T ~[16]byte](ids []T) []T {
 	return slices.Compact(out)
 }
 
-// Liar is a custodian whose answer was false, with what proves it to anybody: the answer as signed by its node.
-type Liar struct {
-	Custodian uint16            `json:"custodian"`
-	Access    protocol.AccessID `json:"access"`
-	Partials  []byte            `json:"partials"`
-	Signature []byte            `json:"signature"`
-	Capsules  [][]byte          `json:"capsules"`
-}
-
 // ErrTooFewShares says that fewer custodians than the threshold gave their share.
 var ErrTooFewShares = errors.New("too few custodians gave their share")
 
@@ -223,6 +214,10 @@ func (c *Client) shares(ctx context.Context, a *Access, keys *threshold.Keys, re
 			out = append(out, opened)
 		}
 	}
+	if len(out) < keys.T && !req.All && len(refusals) <= keys.N-keys.T {
+		req.All = true // the gateway cannot see into the answers: some were unusable, or it gave up early
+		return c.shares(ctx, a, keys, req, capsules)
+	}
 	if len(out) < keys.T {
 		return nil, errors.Join(append([]error{fmt.Errorf("%w: %d of %d needed", ErrTooFewShares, len(out), keys.T)}, refusals...)...)
 	}
@@ -238,7 +233,7 @@ func refusal(s api.Share) error {
 }
 
 func (c *Client) open(a *Access, keys *threshold.Keys, s api.Share, capsules []*threshold.Capsule) (answer, bool) {
-	m, ok := c.node(s.Custodian)
+	m, ok := nodeOf(c.Genesis, s.Custodian)
 	if !ok {
 		return answer{}, false
 	}
@@ -257,19 +252,6 @@ func (c *Client) open(a *Access, keys *threshold.Keys, s api.Share, capsules []*
 	return answer{partials: partials, raw: raw, signature: signature}, true
 }
 
-// node is the founding member whose node is the custodian with this index.
-func (c *Client) node(index uint16) (protocol.Member, bool) {
-	at := uint16(0)
-	for _, m := range c.Genesis.Members {
-		if m.HasNode() {
-			if at++; at == index {
-				return m, true
-			}
-		}
-	}
-	return protocol.Member{}, false
-}
-
 // sortOut checks the proofs of all answers and parts the honest from the liars.
 func (c *Client) sortOut(a *Access, keys *threshold.Keys, capsules []*threshold.Capsule, answers []answer) (honest []answer, liars []Liar) {
 	oneTime := a.OneTime.Public()
@@ -280,7 +262,7 @@ func (c *Client) sortOut(a *Access, keys *threshold.Keys, capsules []*threshold.
 			honest = append(honest, x)
 			continue
 		}
-		l := Liar{Custodian: uint16(x.partials.Index), Access: a.Decision.ID, Partials: x.raw, Signature: x.signature}
+		l := Liar{Custodian: uint16(x.partials.Index), Access: a.Decision.ID, OneTime: oneTime[:], Partials: x.raw, Signature: x.signature}
 		for _, k := range capsules {
 			l.Capsules = append(l.Capsules, k.Bytes())
 		}
