@@ -26,6 +26,13 @@ func must[T any](v T, err error) T {
 
 // Encode is the canonical encoding of one of this package's structures.
 func Encode(v any) []byte {
+	if b, ok := encodeFast(v); ok {
+		return b
+	}
+	return encodeGeneral(v)
+}
+
+func encodeGeneral(v any) []byte {
 	b, err := encoder.Marshal(v)
 	if err != nil {
 		panic(fmt.Sprintf("protocol: a structure that cannot be encoded: %v", err)) // a fault of the program, never of input
@@ -36,10 +43,17 @@ func Encode(v any) []byte {
 // Decode reads a structure, and refuses bytes that are not its canonical encoding; errors wrap ErrEncoding. Comparing with the
 // re-encoding is what makes it strict in every respect at once: short arrays, long integers, missing and surplus fields, trailing bytes.
 func Decode(data []byte, into any) error {
+	if decodeFast(data, into) {
+		return nil
+	}
+	return decodeGeneral(data, into)
+}
+
+func decodeGeneral(data []byte, into any) error {
 	if err := decoder.Unmarshal(data, into); err != nil {
 		return fmt.Errorf("%w: %w", ErrEncoding, err)
 	}
-	if !bytes.Equal(Encode(into), data) {
+	if !bytes.Equal(encodeGeneral(into), data) {
 		return fmt.Errorf("%w: another form of the same content is the canonical one", ErrEncoding)
 	}
 	return nil

@@ -68,7 +68,7 @@ func Sign(body Body, sign func(message []byte) []byte) ([]byte, ActionID) {
 	signed := toBeSigned(payload)
 	out := make([]byte, 0, len(coseHead)+5+len(payload)+2+64)
 	out = append(out, coseHead...)
-	out = appendBytes(out, payload)
+	out = AppendBytes(out, payload)
 	out = append(out, coseSignature...)
 	out = append(out, sign(signed)...)
 	return out, actionID(signed)
@@ -87,23 +87,7 @@ func toBeSigned(payload []byte) []byte {
 	s := make([]byte, 0, len(sigStructure)+len(sigAAD)+5+len(payload))
 	s = append(s, sigStructure...)
 	s = append(s, sigAAD...)
-	return appendBytes(s, payload)
-}
-
-// appendBytes appends a CBOR byte string in its shortest form.
-func appendBytes(b, s []byte) []byte {
-	switch n := len(s); {
-	case n < 24:
-		b = append(b, 0x40|byte(n))
-	case n < 1<<8:
-		b = append(b, 0x58, byte(n))
-	case n < 1<<16:
-		b = append(b, 0x59, byte(n>>8), byte(n))
-	default:
-		b = append(b, 0x5a)
-		b = binary.BigEndian.AppendUint32(b, uint32(n))
-	}
-	return append(b, s...)
+	return AppendBytes(s, payload)
 }
 
 // cutBytes reads a byte string that must be in its shortest form.
@@ -191,7 +175,7 @@ func EncodeParcel(envelopes [][]byte) []byte {
 		out = append(out, 0x98, byte(n))
 	}
 	for _, e := range envelopes {
-		out = appendBytes(out, e)
+		out = AppendBytes(out, e)
 	}
 	return out
 }
