@@ -16,7 +16,7 @@ import (
 // openAccess finds an access that is the asker's and still open. Every other gets the same answer.
 func (s *server) openAccess(v *ledger.View, a asker, which protocol.AccessID) (consent.AccessRow, error) {
 	row, ok, err := consent.Access(v, which)
-	if err == nil && (!ok || !a.is(row.Reader) || row.Deadline <= s.Now()) {
+	if err == nil && (!ok || !a.is(row.Reader) || row.Deadline <= s.time(v)) {
 		err = noAccess
 	}
 	return row, err
@@ -106,7 +106,7 @@ type namedAccess struct {
 }
 
 func (s *server) accessesOf(v *ledger.View, a asker) (out []namedAccess, err error) {
-	seen := 0
+	seen, now := 0, s.time(v)
 	err = v.Scan([]byte{accessPrefix}, []byte{accessPrefix + 1}, func(key, value []byte) (bool, error) {
 		if seen++; seen > accessesScanMax || len(out) > AccessesMax {
 			return false, tooManyAccesses
@@ -118,7 +118,7 @@ func (s *server) accessesOf(v *ledger.View, a asker) (out []namedAccess, err err
 		if err := protocol.Decode(value, &row); err != nil {
 			return false, err
 		}
-		if a.is(row.Reader) && row.Deadline > s.Now() {
+		if a.is(row.Reader) && row.Deadline > now {
 			out = append(out, namedAccess{id: protocol.AccessID(key[1:]), row: row})
 		}
 		return true, nil

@@ -53,7 +53,7 @@ func (s *server) postActions(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	timing(w, "ledger", began)
+	timing(w, "actions", began)
 	if strings.Contains(r.Header.Get("Accept"), "application/cbor") {
 		return replyCBOR(w, done)
 	}

@@ -305,6 +305,49 @@ func TestGates(t *testing.T) {
 	}
 }
 
+// While no quorum answers, those who wait for one keep nobody else from being served.
+func TestNoQuorumBlocksNobody(t *testing.T) {
+	s := newSite(t)
+	b := s.backend
+	entered := make(chan struct{}, 2*quorumAtOnce)
+	leave := make(chan struct{})
+	b.Checkpoint = func(context.Context, uint64, uint64) ([]byte, uint64, error) {
+		entered <- struct{}{}
+		<-leave
+		return nil, 0, errors.New("no quorum")
+	}
+	inner := newServer(b)
+	inner.patience = 0
+	routes := map[string]http.Handler{}
+	for _, r := range inner.routes() {
+		routes[r.path] = inner.guard(r)
+	}
+	get := func(path string) int {
+		w := httptest.NewRecorder()
+		routes[path].ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		return w.Code
+	}
+	codes := make(chan int, quorumAtOnce)
+	for range quorumAtOnce {
+		go func() { codes <- get(api.PathCheckpoint) }()
+	}
+	for range quorumAtOnce {
+		<-entered
+	}
+	if code := get(api.PathCheckpoint); code != 429 {
+		t.Errorf("one more: %d", code)
+	}
+	if code := get(api.PathNetwork); code != 200 {
+		t.Errorf("another path: %d", code)
+	}
+	close(leave)
+	for range quorumAtOnce {
+		if code := <-codes; code != 503 {
+			t.Errorf("without a quorum: %d", code)
+		}
+	}
+}
+
 // The log of requests names nobody and nothing.
 func TestLogNamesNobody(t *testing.T) {
 	s := newSite(t)

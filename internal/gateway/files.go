@@ -179,7 +179,7 @@ func (s *server) mayReadUnder(v *ledger.View, a asker, which protocol.AccessID, 
 	if err != nil {
 		return err
 	}
-	if !ok || !a.is(row.Reader) || row.Deadline <= s.Now() {
+	if !ok || !a.is(row.Reader) || row.Deadline <= s.time(v) {
 		return noFile
 	}
 	for _, rec := range row.Records {
@@ -191,7 +191,7 @@ func (s *server) mayReadUnder(v *ledger.View, a asker, which protocol.AccessID, 
 			continue
 		}
 		resource := ledger.Resource(journal.Named{ID: rec, Row: found})
-		decisions, err := consent.StillPermits(v, v.Contracts(), row, a.principal(), max(s.Now(), v.Head.Time), []consent.Resource{resource})
+		decisions, err := consent.StillPermits(v, v.Contracts(), row, a.principal(), s.time(v), []consent.Resource{resource})
 		if err != nil {
 			return err
 		}

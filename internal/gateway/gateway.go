@@ -32,6 +32,7 @@ const (
 	submit
 	shares
 	files
+	quorum // inside a request of another kind: it asks the other nodes for cosignatures
 	heavy
 	gates
 )
@@ -56,7 +57,7 @@ func New(b Backend) http.Handler {
 
 func newServer(b Backend) *server {
 	s := &server{Backend: b, bodies: make(chan struct{}, bodiesAtOnce), extra: make(chan struct{}, extraAtOnce), patience: patience}
-	for g, n := range [gates]int{light: lightAtOnce, submit: submitAtOnce, shares: sharesAtOnce, files: filesAtOnce, heavy: heavyAtOnce} {
+	for g, n := range [gates]int{light: lightAtOnce, submit: submitAtOnce, shares: sharesAtOnce, files: filesAtOnce, quorum: quorumAtOnce, heavy: heavyAtOnce} {
 		s.gates[g] = make(chan struct{}, n)
 	}
 	return s
@@ -185,3 +186,6 @@ func (s *server) view(fn func(*ledger.View) error) error {
 	defer func() { _ = v.Close() }()
 	return fn(v)
 }
+
+// time is the later of the clock and the ledger, so that neither a clock that is behind nor an idle ledger keeps open what is over.
+func (s *server) time(v *ledger.View) uint64 { return max(s.Now(), v.Head.Time) }

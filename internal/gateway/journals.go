@@ -131,7 +131,7 @@ func (s *server) getContracts(w http.ResponseWriter, r *http.Request) error {
 		rows, err := consent.Contracts(v, in)
 		for _, c := range rows {
 			out = append(out, api.Contract{ID: c.ID, Template: c.Row.Template, Policy: string(c.Row.Policy), NotBefore: c.Row.NotBefore, NotAfter: c.Row.NotAfter,
-				UsesMax: c.Row.UsesMax, Uses: c.Row.Uses, State: stateName(c.Row, s.Now()), Granted: c.Row.Granted, Over: c.Row.Over})
+				UsesMax: c.Row.UsesMax, Uses: c.Row.Uses, State: stateName(c.Row, s.time(v)), Granted: c.Row.Granted, Over: c.Row.Over})
 		}
 		return err
 	})

@@ -45,6 +45,7 @@ const (
 	submitAtOnce = 16384
 	sharesAtOnce = 256
 	filesAtOnce  = 256
+	quorumAtOnce = 64
 	heavyAtOnce  = 64
 	patience     = time.Second // how long a request waits for its place before it is told to come back
 

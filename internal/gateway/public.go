@@ -108,8 +108,13 @@ func (s *server) checkpoint(w http.ResponseWriter, r *http.Request, size, age ui
 	return replyText(w, note)
 }
 
-// cosigned gets a checkpoint with a quorum; that there is none now is for the asker to try again.
+// cosigned gets a checkpoint with a quorum; that there is none now is for the asker to try again. Without a quorum this takes long: only so
+// many wait for it, and other requests are served meanwhile.
 func (s *server) cosigned(r *http.Request, size, age uint64) ([]byte, uint64, error) {
+	if !s.enter(r.Context(), s.gates[quorum]) {
+		return nil, 0, busy
+	}
+	defer func() { <-s.gates[quorum] }()
 	note, covers, err := s.Checkpoint(r.Context(), size, age)
 	if err == nil && covers < size {
 		err = errors.New("the checkpoint covers less than was asked for")

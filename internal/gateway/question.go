@@ -35,7 +35,7 @@ func (s *server) ask(v *ledger.View, r *http.Request) (asker, error) {
 		}
 		return a, nil
 	}
-	actor, reason, err := registry.Lookup(v, signer, s.Now())
+	actor, reason, err := registry.Lookup(v, signer, s.time(v))
 	if err != nil {
 		return asker{}, err
 	}
