@@ -1,0 +1,13 @@
+// Package sim holds simulations: networks of ledgers in one goroutine, with a seeded network, disk and time, against a plain model.
+//
+// A reference ledger makes a history: blocks of random envelopes by honest and hostile actors, with idle hours between. The model, which is
+// maps and loops and knows nothing of tables, Cedar or logs, predicts every result and every decision. Replicas then get the same blocks
+// late, twice and out of order; they crash, lose what was not durable, drop blocks that they had applied, fail to commit, and start again.
+// At each height all have one app hash. Custodians with real shares and slow or fast clocks are asked for what the model says they must
+// refuse.
+//
+//	SIM_SEED=N     repeats a run (a failing run prints its seed)
+//	SIM_BLOCKS=N   how long the history is
+//
+// Key generation draws from the runtime's randomness, so that hashes differ from run to run; what happens does not.
+package sim

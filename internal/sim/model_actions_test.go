@@ -1,0 +1,429 @@
+package sim
+
+import (
+	"bytes"
+	"encoding/binary"
+	"slices"
+
+	"github.com/anamnesis-health/anamnesis/protocol"
+)
+
+func ofJournal(a protocol.Action) bool {
+	switch a.(type) {
+	case *protocol.OpenJournal, *protocol.AddRecord, *protocol.Grant, *protocol.Revoke, *protocol.RequestAccess:
+		return true
+	}
+	return false
+}
+
+func (m *model) authenticate(v *protocol.Verified) (by actor, payer protocol.MemberID, reason protocol.Reason) {
+	b := &v.Body
+	for _, a := range v.Actions {
+		if ofJournal(a) != !b.Journal.IsZero() {
+			return by, payer, protocol.WrongJournal
+		}
+	}
+	switch b.Signer.Kind {
+	case protocol.ActorMember:
+		row, ok := m.members[protocol.MemberID(b.Signer.ID)]
+		switch {
+		case !ok:
+			return by, payer, protocol.UnknownSigner
+		case row.key != b.Signer.Key:
+			return by, payer, protocol.WrongKey
+		case row.removed:
+			return by, payer, protocol.MemberSuspended
+		}
+		by = actor{member: protocol.MemberID(b.Signer.ID), credential: true, custodian: row.custodian}
+		return by, by.member, protocol.Accepted
+	case protocol.ActorPractitioner:
+		by, reason = m.practitioner(b.Signer, m.now)
+		return by, by.member, reason
+	}
+	if open, ok := v.Actions[0].(*protocol.OpenJournal); ok {
+		row, ok := m.members[open.Sponsor]
+		if !ok || row.removed {
+			return by, payer, protocol.UnknownMember
+		}
+		if !protocol.VerifySignature(row.key, protocol.SponsorMessage(m.chain, open.Sponsor, b.Journal, b.Signer.Key), open.Agreement) {
+			return by, payer, protocol.BadProof
+		}
+		return by, open.Sponsor, protocol.Accepted
+	}
+	if b.Signer.ID != [16]byte(b.Journal) {
+		return by, payer, protocol.WrongJournal
+	}
+	j := m.journals[b.Journal]
+	if j == nil {
+		return by, payer, protocol.UnknownSigner
+	}
+	if j.controller != b.Signer.Key {
+		return by, payer, protocol.WrongKey
+	}
+	return by, j.sponsor, protocol.Accepted
+}
+
+func (m *model) practitioner(s protocol.Signer, now uint64) (actor, protocol.Reason) {
+	row, ok := m.practitioners[protocol.PractitionerID(s.ID)]
+	switch {
+	case !ok:
+		return actor{}, protocol.UnknownSigner
+	case row.key != s.Key:
+		return actor{}, protocol.WrongKey
+	case m.members[row.member].removed:
+		return actor{}, protocol.MemberSuspended
+	}
+	return actor{member: row.member, practitioner: protocol.PractitionerID(s.ID),
+		credential: row.status == protocol.PractitionerActive && now < row.validUntil}, protocol.Accepted
+}
+
+func (m *model) charge(v *protocol.Verified, payer protocol.MemberID) protocol.Reason {
+	if !m.count("m"+string(payer[:]), m.params.QuotaMemberMinute) {
+		return protocol.QuotaMember
+	}
+	patient := v.Body.Signer.Kind == protocol.ActorPatient
+	_, opening := v.Actions[0].(*protocol.OpenJournal)
+	if v.Body.Journal.IsZero() || m.journals[v.Body.Journal] == nil && !(opening && patient) {
+		return protocol.Accepted
+	}
+	if patient {
+		payer = protocol.MemberID{}
+	}
+	if !m.count("j"+string(v.Body.Journal[:])+string(payer[:]), m.params.QuotaJournalMinute) {
+		return protocol.QuotaJournal
+	}
+	return protocol.Accepted
+}
+
+func (m *model) count(key string, limit uint32) bool {
+	q := m.quotas[key]
+	if q.minute != m.now/60_000 {
+		q = quotaModel{minute: m.now / 60_000}
+	}
+	if q.count >= limit {
+		return false
+	}
+	q.count++
+	m.quotas[key] = q
+	return true
+}
+
+// enter counts an entry.
+func (m *model) enter(at *uint64) {
+	change(m, &m.written, m.written+1)
+	if at != nil {
+		change(m, at, *at+1)
+	}
+}
+
+func (m *model) act(v *protocol.Verified, i int, by actor, action protocol.Action) (reason protocol.Reason) {
+	member := v.Body.Signer.Kind == protocol.ActorMember
+	patient := v.Body.Signer.Kind == protocol.ActorPatient
+	j := m.journals[v.Body.Journal]
+	switch a := action.(type) {
+	case *protocol.SetPractitioner:
+		if reason = m.setPractitioner(by, member, a); reason == protocol.Accepted {
+			m.enter(nil)
+		}
+		return reason
+	case *protocol.ProposeMember, *protocol.ProposeRemoval, *protocol.Approve, *protocol.RotateMemberKey:
+		if !member {
+			return protocol.NotEntitled
+		}
+		return m.govern(v, by, a)
+	case *protocol.AcceptDeals:
+		if !by.custodian {
+			return protocol.NotACustodian
+		}
+		return protocol.KeygenPhase // it is done
+	case *protocol.OpenJournal:
+		return m.open(v, j, patient, a)
+	case *protocol.AddRecord:
+		return m.addRecord(by, patient, j, a)
+	case *protocol.Grant:
+		if !patient {
+			return protocol.NotEntitled
+		}
+		return m.grant(v, i, j, a)
+	case *protocol.Revoke:
+		if !patient {
+			return protocol.NotEntitled
+		}
+		return m.revoke(j, a)
+	case *protocol.RequestAccess:
+		if patient {
+			return protocol.NotEntitled
+		}
+		if j == nil {
+			return protocol.UnknownJournal
+		}
+		m.request(v, i, by, j, a)
+		return protocol.Accepted
+	}
+	panic("the model does not know this action")
+}
+
+func (m *model) setPractitioner(by actor, member bool, a *protocol.SetPractitioner) protocol.Reason {
+	if !member {
+		return protocol.NotEntitled
+	}
+	old, exists := m.practitioners[a.Practitioner]
+	if exists && (old.member != by.member || old.status == protocol.PractitionerRevoked) {
+		return protocol.PractitionerGone
+	}
+	if !exists || old.key != a.Key {
+		if m.keys[a.Key] {
+			return protocol.KeyInUse
+		}
+		put(m, m.keys, a.Key, true)
+	}
+	put(m, m.practitioners, a.Practitioner, practitionerModel{by.member, a.Key, a.Status, a.ValidUntil})
+	return protocol.Accepted
+}
+
+func (m *model) govern(v *protocol.Verified, by actor, action protocol.Action) protocol.Reason {
+	key := v.ID
+	p, known := m.proposals[key]
+	switch a := action.(type) {
+	case *protocol.ProposeMember:
+		if _, exists := m.members[a.Member.ID()]; exists {
+			return protocol.MemberExists
+		}
+		if m.keys[a.Member.Key] {
+			return protocol.KeyInUse
+		}
+		if known {
+			return protocol.AlreadyDone
+		}
+		p = proposalModel{join: true, member: a.Member, target: a.Member.ID()}
+	case *protocol.ProposeRemoval:
+		if row, exists := m.members[a.Member]; !exists || row.removed {
+			return protocol.UnknownMember
+		}
+		if known {
+			return protocol.AlreadyDone
+		}
+		p = proposalModel{target: a.Member}
+	case *protocol.Approve:
+		key = a.Proposal
+		if p, known = m.proposals[key]; !known {
+			return protocol.UnknownProposal
+		}
+		if p.closed {
+			return protocol.ProposalClosed
+		}
+		if slices.Contains(p.approvals, by.member) {
+			return protocol.AlreadyApproved
+		}
+	case *protocol.RotateMemberKey:
+		if m.keys[a.Key] {
+			return protocol.KeyInUse
+		}
+		if !protocol.VerifySignature(a.Key, protocol.KeyProofMessage(m.chain, by.member, a.Key), a.Proof) {
+			return protocol.BadProof
+		}
+		row := m.members[by.member]
+		row.key = a.Key
+		put(m, m.members, by.member, row)
+		put(m, m.keys, a.Key, true)
+		m.enter(&m.constitution)
+		return protocol.Accepted
+	}
+	p.approvals = append(slices.Clone(p.approvals), by.member)
+	m.enter(&m.constitution)
+	m.settle(&p)
+	put(m, m.proposals, key, p)
+	return protocol.Accepted
+}
+
+func (m *model) settle(p *proposalModel) {
+	votes, total := 0, 0
+	for id, row := range m.members {
+		if !row.removed {
+			total++
+			if slices.Contains(p.approvals, id) {
+				votes++
+			}
+		}
+	}
+	if 3*votes <= 2*total {
+		return
+	}
+	p.closed = true
+	row := m.members[p.target]
+	switch {
+	case p.join && !m.keys[p.member.Key]:
+		row = memberModel{key: p.member.Key}
+		put(m, m.keys, p.member.Key, true)
+	case !p.join && !row.removed && total > 1:
+		row.removed = true
+	default:
+		return
+	}
+	put(m, m.members, p.target, row)
+	m.enter(&m.constitution)
+}
+
+func (m *model) open(v *protocol.Verified, j *journalModel, patient bool, a *protocol.OpenJournal) protocol.Reason {
+	switch {
+	case !patient || v.Body.Signer.ID != [16]byte(v.Body.Journal):
+		return protocol.NotEntitled
+	case j != nil:
+		return protocol.JournalExists
+	}
+	j = &journalModel{id: v.Body.Journal, controller: v.Body.Signer.Key, sponsor: a.Sponsor}
+	put(m, m.journals, j.id, j)
+	m.enter(&j.entries)
+	return protocol.Accepted
+}
+
+func (m *model) addRecord(by actor, patient bool, j *journalModel, a *protocol.AddRecord) protocol.Reason {
+	if patient {
+		return protocol.NotEntitled
+	}
+	if j == nil {
+		return protocol.UnknownJournal
+	}
+	q := question{by: by, write: true, purpose: protocol.PurposeTreat, now: m.now, label: a.Label, record: a.Record, credential: by.credential}
+	if reason, _ := j.decide(q); reason != protocol.Accepted {
+		return protocol.NotPermitted
+	}
+	if a.Generation != 1 {
+		return protocol.WrongGeneration
+	}
+	if _, exists := m.records[a.Record]; exists {
+		return protocol.RecordExists
+	}
+	put(m, m.records, a.Record, recordModel{j.id, a.Label})
+	change(m, &j.records, append(slices.Clone(j.records), a.Record))
+	m.enter(&j.entries)
+	return protocol.Accepted
+}
+
+func (m *model) grant(v *protocol.Verified, i int, j *journalModel, a *protocol.Grant) protocol.Reason {
+	r, ok := m.rules[string(a.Policy)]
+	if !ok {
+		return protocol.BadPolicy
+	}
+	if a.NotAfter <= m.now || a.NotAfter > m.now+protocol.ContractWindowMillisMax {
+		return protocol.BadWindow
+	}
+	active := 0
+	var oldest *contract
+	for _, c := range j.contracts {
+		if c.state == 1 {
+			active++
+		} else if oldest == nil || c.over < oldest.over || c.over == oldest.over && bytes.Compare(c.id[:], oldest.id[:]) < 0 {
+			oldest = c
+		}
+	}
+	if active >= protocol.ContractsJournalMax {
+		return protocol.TooManyContracts
+	}
+	kept := slices.Clone(j.contracts)
+	if len(kept) >= 2*protocol.ContractsJournalMax {
+		kept = slices.DeleteFunc(kept, func(c *contract) bool { return c == oldest })
+	}
+	change(m, &j.contracts, append(kept, &contract{id: protocol.DerivedContractID(v.ID, i), rule: r, notBefore: a.NotBefore, notAfter: a.NotAfter,
+		usesMax: a.UsesMax, state: 1}))
+	m.enter(&j.entries)
+	return protocol.Accepted
+}
+
+func (m *model) revoke(j *journalModel, a *protocol.Revoke) protocol.Reason {
+	for _, c := range j.contracts {
+		if c.id == a.Contract {
+			if c.state != 1 {
+				return protocol.ContractOver
+			}
+			change(m, &c.state, 3)
+			change(m, &c.over, m.now)
+			m.enter(&j.entries)
+			return protocol.Accepted
+		}
+	}
+	return protocol.UnknownContract
+}
+
+// request decides on an access: every group must have something permitted.
+func (m *model) request(v *protocol.Verified, i int, by actor, j *journalModel, a *protocol.RequestAccess) {
+	m.enter(&j.entries)
+	type item struct {
+		label  protocol.Label
+		record protocol.RecordID
+	}
+	var groups [][]item
+	for _, l := range a.Labels {
+		var g []item
+		for _, r := range j.records {
+			if m.records[r].label == l {
+				g = append(g, item{l, r})
+			}
+		}
+		if len(g) == 0 {
+			g = []item{{label: l}}
+		}
+		groups = append(groups, g)
+	}
+	for _, r := range a.Records {
+		it := item{}
+		if row, ok := m.records[r]; ok && row.journal == j.id {
+			it = item{row.label, r}
+		}
+		groups = append(groups, []item{it})
+	}
+	id := protocol.DerivedAccessID(v.ID, i)
+	out := protocol.AccessOutcome{Permitted: true, Deadline: m.now + m.params.AccessMillis}
+	for _, g := range groups {
+		any := false
+		for _, it := range g {
+			reason, by := j.decide(question{by: by, purpose: a.Purpose, now: m.now, label: it.label, record: it.record, credential: by.credential})
+			if reason == protocol.Accepted {
+				any = true
+				out.Contracts = append(out.Contracts, by...)
+				if !it.record.IsZero() {
+					out.Records = append(out.Records, it.record)
+				}
+			}
+		}
+		if !any {
+			reason, by := j.decide(question{by: by, purpose: a.Purpose, now: m.now, label: g[0].label, record: g[0].record, credential: by.credential})
+			put(m, m.outcomes, id, protocol.AccessOutcome{Reason: reason, Contracts: by})
+			return
+		}
+	}
+	out.Contracts = sortIDs(out.Contracts)
+	for _, c := range j.contracts {
+		if slices.Contains(out.Contracts, c.id) {
+			change(m, &c.uses, c.uses+1)
+			if c.usesMax > 0 && c.uses == c.usesMax {
+				m.enter(&j.entries)
+			}
+		}
+	}
+	put(m, m.outcomes, id, out)
+	put(m, m.accesses, id, accessModel{j.id, v.Body.Signer, a.Purpose, out.Records, out.Contracts, out.Deadline})
+}
+
+// mayRelease is what a custodian must find before it answers for a record of an access, at a time: the contracts' part of it.
+func (m *model) mayRelease(id protocol.AccessID, record protocol.RecordID, now uint64) bool {
+	a, ok := m.accesses[id]
+	if !ok || now >= a.deadline || !slices.Contains(a.records, record) {
+		return false
+	}
+	by := actor{member: protocol.MemberID(a.reader.ID), credential: true}
+	if a.reader.Kind == protocol.ActorPractitioner {
+		var reason protocol.Reason
+		if by, reason = m.practitioner(a.reader, now); reason != protocol.Accepted {
+			return false
+		}
+	} else if row := m.members[by.member]; row.key != a.reader.Key || row.removed {
+		return false
+	}
+	j := m.journals[a.journal]
+	reason, _ := j.decide(question{by: by, purpose: a.purpose, now: now, label: m.records[record].label, record: record, grounds: a.grounds,
+		recheck: true, credential: by.credential})
+	return reason == protocol.Accepted
+}
+
+func seedBytes(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }

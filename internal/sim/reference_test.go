@@ -1,0 +1,117 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/anamnesis-health/anamnesis/internal/ledger"
+	"github.com/anamnesis-health/anamnesis/internal/ledger/consent"
+	"github.com/anamnesis-health/anamnesis/internal/ledger/journal"
+	"github.com/anamnesis-health/anamnesis/protocol"
+)
+
+// step is a block of the history, and what it must do everywhere.
+type step struct {
+	block   ledger.Block
+	results string
+	head    ledger.Head
+}
+
+// next makes a block, executes it on the town's own ledger, and holds it against the model.
+func (t *town) next() step {
+	t.elapse()
+	b := ledger.Block{Height: t.L.Head().Height + 1, Time: t.Time}
+	for range t.n(3) {
+		parcel := make([]*protocol.Verified, 1+t.n(5))
+		for i := range parcel {
+			parcel[i] = t.envelope()
+		}
+		b.Parcels = append(b.Parcels, parcel)
+	}
+	b.Tick = len(b.Parcels) == 0 && t.n(2) == 0
+	applied, err := t.L.Apply(b)
+	if err != nil {
+		t.T.Fatalf("block %d: %v", b.Height, err)
+	}
+	if err := t.L.Commit(); err != nil {
+		t.T.Fatal(err)
+	}
+	t.agree(b, applied)
+	return step{b, fmt.Sprint(applied.Results), applied.Head}
+}
+
+// agree holds what the ledger did against what the model says.
+func (t *town) agree(b ledger.Block, applied *ledger.Applied) {
+	want := t.model.block(b.Time, b.Parcels)
+	for i, parcel := range b.Parcels {
+		for j, v := range parcel {
+			if got := applied.Results[i][j]; got.Reason != want[i][j] || got.ID != v.ID {
+				t.T.Fatalf("block %d: %s by %s: %s, the model says %s", b.Height, v.Actions[0].ActionType(), v.Body.Signer.Kind, got.Reason, want[i][j])
+			}
+		}
+	}
+	entries := applied.Entries
+	if applied.Changed {
+		entries-- // the seal
+	}
+	if entries != t.model.written {
+		t.T.Fatalf("block %d: %d entries, the model says %d", b.Height, entries, t.model.written)
+	}
+	view, err := t.L.View()
+	if err != nil {
+		t.T.Fatal(err)
+	}
+	defer view.Close()
+	for i := applied.Head.Size - uint64(applied.Entries); i < applied.Head.Size; i++ {
+		t.decided(view, i)
+	}
+	for _, parcel := range b.Parcels {
+		for _, v := range parcel {
+			t.compareJournal(view, v.Body.Journal)
+		}
+	}
+}
+
+// decided compares the decision in an access's entry.
+func (t *town) decided(view *ledger.View, index uint64) {
+	s, err := view.Entry(index)
+	if err != nil {
+		t.T.Fatal(err)
+	}
+	if s.Entry.Type != protocol.TypeRequestAccess {
+		return
+	}
+	var got protocol.AccessOutcome
+	if err := protocol.Decode(s.Entry.Outcome, &got); err != nil {
+		t.T.Fatal(err)
+	}
+	want := t.model.outcomes[protocol.DerivedAccessID(s.Entry.Cause, int(s.Entry.Index))]
+	if got.Permitted != want.Permitted || got.Reason != want.Reason || got.Deadline != want.Deadline ||
+		!slices.Equal(got.Contracts, want.Contracts) || !slices.Equal(got.Records, want.Records) {
+		t.T.Fatalf("entry %d: the ledger decided\n%+v\nthe model\n%+v", index, got, want)
+	}
+}
+
+func (t *town) compareJournal(view *ledger.View, id protocol.JournalID) {
+	j := t.model.journals[id]
+	head, err := journal.Head(view, id)
+	if err != nil {
+		t.T.Fatal(err)
+	}
+	if j == nil {
+		if head.Count != 0 {
+			t.T.Fatalf("journal %s has entries and is not open", id)
+		}
+		return
+	}
+	rows, err := consent.Contracts(view, id)
+	if err != nil || head.Count != j.entries || len(rows) != len(j.contracts) {
+		t.T.Fatalf("journal %s: %d entries and %d contracts, the model says %d and %d (%v)", id, head.Count, len(rows), j.entries, len(j.contracts), err)
+	}
+	for _, row := range rows {
+		i := slices.IndexFunc(j.contracts, func(c *contract) bool { return c.id == row.ID })
+		if i < 0 || int(row.Row.State) != j.contracts[i].state || row.Row.Uses != j.contracts[i].uses {
+			t.T.Fatalf("contract %s: %+v", row.ID, row.Row)
+		}
+	}
+}
