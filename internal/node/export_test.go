@@ -1,0 +1,34 @@
+package node
+
+import (
+	"context"
+
+	"github.com/anamnesis-health/anamnesis/internal/custodian"
+	"github.com/anamnesis-health/anamnesis/internal/vault"
+)
+
+// What the tests reach of a node beyond its face.
+
+// Lie makes the node's custodian answer with do instead.
+func (n *Node) Lie(do func(context.Context, custodian.Request) (*custodian.Answer, error)) { n.release = do }
+
+// Release asks the node's custodian itself.
+func (n *Node) Release(ctx context.Context, r custodian.Request) (*custodian.Answer, error) {
+	n.witness.ensureFresh(ctx)
+	return n.release(ctx, r)
+}
+
+// Replicator is the vault's upkeep.
+func (n *Node) Replicator() *vault.Replicator { return n.replicator }
+
+// Sweep removes what no record names.
+func (n *Node) Sweep(ctx context.Context) (vault.Swept, error) { return n.sweep(ctx) }
+
+// NodeKeys are the i-th node's private keys.
+func (d *DevNet) NodeKeys(i int) *Keys { return d.keys[i] }
+
+// PeerURL is where the i-th node serves the others.
+func (d *DevNet) PeerURL(i int) string { return "https://" + d.addresses[d.Genesis.Members[i].ID()].Peer + "/peer/v1" }
+
+// Certificate is what a node shows the others.
+var Certificate = certificate
