@@ -154,7 +154,7 @@ func ofFiles(err error) *failure {
 		return &failure{Code: "unknown-journal", Title: err.Error(), Detail: "`anamnesis journal list` shows them; name one with --journal, or open one with `anamnesis journal open`.", exit: exitUsage}
 	case errors.Is(err, wallet.ErrCorrupt), errors.Is(err, wallet.ErrTooNew), errors.Is(err, wallet.ErrWorkFactor):
 		return failed("bad-file", err.Error(), "Give a wallet or key file that this program wrote.")
-	case node.IsOtherNetwork(err):
+	case node.IsOtherNetwork(err), errors.Is(err, node.ErrNotMember):
 		return failed("other-network", "the folder holds the data of another network", "Choose an empty folder with --dir, or the one that this network began in.")
 	case errors.Is(err, node.ErrOtherFiles):
 		return failed("other-files", err.Error(), "Choose an empty folder with --dir, or one where `anamnesis dev` ran before.")

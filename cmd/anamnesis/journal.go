@@ -87,16 +87,6 @@ func (c *cli) openJournal(ctx context.Context, name string) error {
 	})
 }
 
-func (c *cli) gatewayOf(n wallet.Network) string {
-	switch {
-	case c.gateway != "":
-		return c.gateway
-	case n.Gateway != "":
-		return n.Gateway
-	}
-	return defaultGateway
-}
-
 // enterJournal opens the journal on the ledger, unless it is there and this wallet's: then the wallet was restored.
 func (c *cli) enterJournal(ctx context.Context, net *client.Client, keys *wallet.JournalKeys) (row api.Journal, found bool, err error) {
 	me := client.Patient(keys)

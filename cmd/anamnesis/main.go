@@ -97,7 +97,7 @@ Exit codes: 0 done, 1 failed, 2 used wrongly, 3 refused by a contract, 4 a proof
 	}
 	f := root.PersistentFlags()
 	f.StringVar(&c.walletPath, "wallet", "", "the patient's wallet `FILE` (default $ANAMNESIS_WALLET, else ~/.anamnesis/wallet)")
-	f.StringVar(&c.gateway, "gateway", "", "`URL` of a member's gateway (default the wallet's or key's own, else http://127.0.0.1:8080)")
+	f.StringVar(&c.gateway, "gateway", os.Getenv("ANAMNESIS_GATEWAY"), "`URL` of a member's gateway (default $ANAMNESIS_GATEWAY, else the wallet's or key's own, else http://127.0.0.1:8080)")
 	f.StringVar(&c.as, "as", "", "act with the key in `FILE`: a member's or a practitioner's")
 	f.StringVar(&c.passphraseFile, "passphrase-file", "", "read the passphrase from the first line of `FILE` (default $ANAMNESIS_PASSPHRASE, else asked for)")
 	f.BoolVar(&c.json, "json", false, "answer with JSON on standard output, and nothing else there")
@@ -115,7 +115,7 @@ func (c *cli) commands() []*cobra.Command {
 		c.demoCommand(), c.devCommand(), c.networkCommand(), c.memberCommand(), c.synthCommand(), c.fsckCommand(), c.benchCommand(),
 		c.walletCommand(), c.journalCommand(), c.handleCommand(), c.consentCommand(), c.logCommand(), c.recordCommand(),
 		c.practitionerCommand(), c.accessCommand(),
-		c.verifyCommand(), c.benchCommand(),
+		c.verifyCommand(),
 	}
 }
 

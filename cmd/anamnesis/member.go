@@ -23,7 +23,7 @@ func (c *cli) memberList() *cobra.Command {
 		Example: `
 anamnesis member list`,
 	}, func(ctx context.Context, _ []string) error {
-		net, err := c.dial(ctx, wallet.Network{})
+		net, err := c.anyNetwork(ctx)
 		if err != nil {
 			return err
 		}

@@ -12,7 +12,6 @@ import (
 
 	"github.com/anamnesis-health/anamnesis/internal/api"
 	"github.com/anamnesis-health/anamnesis/internal/client"
-	"github.com/anamnesis-health/anamnesis/internal/wallet"
 	"github.com/anamnesis-health/anamnesis/protocol/c2sp"
 )
 
@@ -35,7 +34,7 @@ trust root (the nodes' keys and the quorum that wallets insist on). Compare the 
 anamnesis network --gateway http://127.0.0.1:8080
 anamnesis network --policy > trust.policy      # for verify --policy`,
 	}, func(ctx context.Context, _ []string) error {
-		net, err := c.dial(ctx, wallet.Network{})
+		net, err := c.anyNetwork(ctx)
 		if err != nil {
 			return err
 		}

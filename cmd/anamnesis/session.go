@@ -120,14 +120,37 @@ func (c *cli) pickJournal(p *purse) (wallet.Journal, *wallet.JournalKeys, error)
 
 // dial reaches the gateway that the flag, the file or the default names, and insists on the file's network.
 func (c *cli) dial(ctx context.Context, n wallet.Network) (*client.Client, error) {
-	gateway := c.gateway
-	if gateway == "" {
-		gateway = n.Gateway
+	return client.Dial(ctx, c.gatewayOf(n), n.Chain)
+}
+
+// anyNetwork dials for what needs no key: with --as that key's network; else the wallet's, if it can be opened without asking anybody.
+func (c *cli) anyNetwork(ctx context.Context) (*client.Client, error) {
+	var n wallet.Network
+	switch {
+	case c.gateway != "":
+	case c.as != "":
+		a, err := c.openActor()
+		if err != nil {
+			return nil, err
+		}
+		n = a.Network
+	case c.passphraseFile != "" || os.Getenv(passphraseVariable) != "":
+		if p, err := c.openWallet(); err == nil {
+			n = p.Network
+		}
 	}
-	if gateway == "" {
-		gateway = defaultGateway
+	return c.dial(ctx, n)
+}
+
+// gatewayOf is the address to talk to.
+func (c *cli) gatewayOf(n wallet.Network) string {
+	switch {
+	case c.gateway != "":
+		return c.gateway
+	case n.Gateway != "":
+		return n.Gateway
 	}
-	return client.Dial(ctx, gateway, n.Chain)
+	return defaultGateway
 }
 
 // staff is a member or practitioner, at a gateway.
@@ -247,14 +270,14 @@ func (n *names) label(l protocol.Label) string {
 	return "label " + short(l)
 }
 
-// practitioner is "Name, role at member", as far as the network tells.
+// practitioner is "Name (role at member)", as far as the network tells.
 func (n *names) practitioner(ctx context.Context, id protocol.PractitionerID) string {
 	if name, ok := n.known[id]; ok {
 		return name
 	}
 	name := "practitioner " + short(id)
 	if p, err := n.net.PractitionerName(ctx, n.as, id); err == nil {
-		name = personName(p) + ", " + p.Role.String() + " at " + n.member(p.Member)
+		name = personName(p) + " (" + p.Role.String() + " at " + n.member(p.Member) + ")"
 	}
 	n.known[id] = name
 	return name
