@@ -1,10 +1,12 @@
 package node
 
 import (
+	"context"
 	"crypto/sha256"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/anamnesis-health/anamnesis/internal/consensus"
 	"github.com/anamnesis-health/anamnesis/internal/ledger"
@@ -132,6 +134,24 @@ func (a *app) look() {
 func (a *app) NextDue() (uint64, bool) {
 	at := a.due.Load()
 	return at, at != 0
+}
+
+// reach waits until the ledger has at least size entries, but no longer than most.
+func (a *app) reach(ctx context.Context, size uint64, most time.Duration) {
+	if a.ledger.Head().Size >= size {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	changed, done := a.changed.subscribe()
+	defer done()
+	for a.ledger.Head().Size < size {
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // ownVerified holds envelopes that this node's gateway has verified and is about to submit, so that this node does not check the same

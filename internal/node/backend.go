@@ -75,7 +75,7 @@ const shareHedge = 150 * time.Millisecond
 // Shares asks the custodians for their answers to an access: this node's own and enough others for a threshold first, the rest when one
 // refuses or is slow, or all at once if the reader wants every answer.
 func (n *Node) Shares(ctx context.Context, access protocol.AccessID, r api.ShareRequest) []api.Share {
-	call := shareCall{Access: access, ShareRequest: r}
+	call := shareCall{Access: access, Size: n.ledger.Head().Size, ShareRequest: r}
 	peers := n.peerList()
 	need := threshold.Threshold(len(n.cluster()))
 	answers := make(chan api.Share, len(peers)+1)

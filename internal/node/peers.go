@@ -214,11 +214,15 @@ func (p *peer) cosign(ctx context.Context, checkpoint []byte) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(res.Body, 64<<10))
 }
 
-// shareCall is what a gateway passes on to a custodian.
+// shareCall is what a gateway passes on to a custodian. Size is that of the ledger on which the gateway saw the access: a custodian that is
+// a block behind waits for it, up to shareWait, rather than say that there is no such access.
 type shareCall struct {
 	Access protocol.AccessID `json:"access"`
+	Size   uint64            `json:"size"`
 	api.ShareRequest
 }
+
+const shareWait = 2 * time.Second
 
 func (p *peer) shares(ctx context.Context, call shareCall) (out api.Share, err error) {
 	ctx, cancel := context.WithTimeout(ctx, sharesWait)
@@ -298,6 +302,7 @@ func (n *Node) serveShares(w http.ResponseWriter, r *http.Request) {
 
 // ownShare is this custodian's answer, or its refusal.
 func (n *Node) ownShare(ctx context.Context, call shareCall) api.Share {
+	n.app.reach(ctx, call.Size, shareWait)
 	n.witness.ensureFresh(ctx)
 	a, err := n.release(ctx, custodian.Request{Access: call.Access, Generation: call.Generation, Records: call.Records, Capsules: call.Capsules})
 	var refused *custodian.Refusal
