@@ -65,7 +65,7 @@ func (b *block) found(g protocol.Genesis) {
 // endContracts writes the ends that are due, and lets go of accesses past their deadline.
 func (b *block) endContracts() {
 	c := b.context()
-	for _, e := range consent.EndDue(c, protocol.EndsBlockMax) {
+	for _, e := range consent.EndDue(c, b.l.docket, protocol.EndsBlockMax) {
 		at := b.context()
 		at.Cause = e.Cause
 		b.entry(at, e.Salt, protocol.EventContractEnded, e.Journal, protocol.Encode(protocol.ContractEvent{Contract: e.Contract}), protocol.NoOutcome)
@@ -198,6 +198,7 @@ func chainedIn(c *exec.Context, t protocol.ActionType) protocol.JournalID {
 // act executes an envelope's actions and enters each; a rejection undoes them all.
 func (b *block) act(c *exec.Context, v *protocol.Verified, by actor) (first uint64, reason protocol.Reason) {
 	mark, leaves := b.tx.Mark(), len(b.leaves)
+	b.l.docket.Mark()
 	first = b.l.head.Size + uint64(leaves)
 	for i, a := range v.Actions {
 		c.Index = i
@@ -206,6 +207,7 @@ func (b *block) act(c *exec.Context, v *protocol.Verified, by actor) (first uint
 		outcome, reason := b.dispatch(c, by, a, v.Body.Nonce)
 		if reason != protocol.Accepted {
 			b.tx.Revert(mark)
+			b.l.docket.Revert(c.Journal)
 			b.leaves, b.rows = b.leaves[:leaves], b.rows[:leaves]
 			return 0, reason
 		}
@@ -241,12 +243,12 @@ func (b *block) dispatch(c *exec.Context, by actor, action protocol.Action, salt
 		if !patient {
 			return plain(protocol.NotEntitled)
 		}
-		return plain(consent.Grant(c, b.l.contracts, a, salt))
+		return plain(consent.Grant(c, b.l.docket, a, salt))
 	case *protocol.Revoke:
 		if !patient {
 			return plain(protocol.NotEntitled)
 		}
-		return plain(consent.Revoke(c, a))
+		return plain(consent.Revoke(c, b.l.docket, a))
 	case *protocol.RequestAccess:
 		return b.requestAccess(c, by, a)
 	case *protocol.OfferReceiverKey:
@@ -271,7 +273,7 @@ func (b *block) addRecord(c *exec.Context, by actor, a *protocol.AddRecord) prot
 	if !isOpen(c) {
 		return protocol.UnknownJournal
 	}
-	permitted := consent.MayWrite(c, b.l.contracts, principal(by.Actor), consent.Resource{
+	permitted := consent.MayWrite(c, b.l.docket, principal(by.Actor), consent.Resource{
 		Journal: c.Journal, Label: a.Label, Record: a.Record, Author: by.Member, Recorded: c.Time})
 	return journal.Add(c, journal.Author{Member: by.Member, Practitioner: by.Practitioner}, a, permitted, keygen.Active(c))
 }
@@ -283,13 +285,13 @@ func (b *block) requestAccess(c *exec.Context, by actor, a *protocol.RequestAcce
 	if !isOpen(c) {
 		return nil, protocol.UnknownJournal
 	}
-	out := consent.RequestAccess(c, b.l.contracts, principal(by.Actor), a, shelf{c})
+	out := consent.RequestAccess(c, b.l.docket, principal(by.Actor), a, shelf{c})
 	return protocol.Encode(out), protocol.Accepted
 }
 
 // isOpen tells whether the envelope's journal is there.
 func isOpen(c *exec.Context) bool {
-	_, ok, err := journal.Get(c.Tx, c.Journal)
+	ok, err := journal.Exists(c.Tx, c.Journal)
 	if err != nil {
 		panic(exec.Broken{Err: err})
 	}

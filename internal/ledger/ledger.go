@@ -71,6 +71,7 @@ type Ledger struct {
 	replay  *replay
 	// contracts remembers compiled contracts; compiling is pure, so this shows in no result
 	contracts *consent.Cache
+	docket    *consent.Docket
 	staged    *block // between Apply and Commit
 
 	mu   sync.RWMutex // guards head and the moment in which map, log and head move together
@@ -97,6 +98,7 @@ var (
 // Open opens the ledger in a store; an empty store gives a ledger that waits for Begin.
 func Open(store state.Store) (*Ledger, error) {
 	l := &Ledger{store: store, replay: newReplay(), contracts: consent.NewCache(compiledMax), head: Head{Root: protocol.Hash(c2sp.EmptyRoot())}}
+	l.docket = consent.NewDocket(l.contracts)
 	raw, begun, err := store.Get(rowHead)
 	if err != nil {
 		return nil, err
@@ -175,10 +177,11 @@ func (l *Ledger) Apply(in Block) (*Applied, error) {
 		}
 		b.advanceKeygen()
 	})
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = b.stage()
 	}
-	if err := b.stage(); err != nil {
+	if err != nil {
+		l.docket.Clear()
 		return nil, err
 	}
 	l.staged = b
@@ -224,6 +227,7 @@ func (l *Ledger) drop() {
 	if l.staged != nil {
 		_ = l.staged.batch.Close()
 		l.staged = nil
+		l.docket.Clear()
 	}
 }
 

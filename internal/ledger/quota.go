@@ -1,6 +1,8 @@
 package ledger
 
 import (
+	"math"
+
 	"github.com/anamnesis-health/anamnesis/internal/ledger/exec"
 	"github.com/anamnesis-health/anamnesis/protocol"
 )
@@ -48,4 +50,15 @@ func count(c *exec.Context, key []byte, t exec.Table[quotaRow], limit uint32) bo
 	row.Count++
 	t.Put(c, key, row)
 	return true
+}
+
+// AppendCanonical implements protocol.Appender.
+func (q quotaRow) AppendCanonical(b []byte) []byte {
+	return protocol.AppendUint(protocol.AppendUint(protocol.AppendArray(b, 2), q.Minute), uint64(q.Count))
+}
+
+// ReadCanonical implements protocol.Canonical.
+func (q *quotaRow) ReadCanonical(r *protocol.Reader) {
+	r.Array(2)
+	q.Minute, q.Count = r.Uint(math.MaxUint64), uint32(r.Uint(math.MaxUint32))
 }

@@ -34,14 +34,14 @@ type Shelf interface {
 }
 
 // MayWrite decides on a record about to be added. A member or practitioner needs a contract that permits it to write.
-func MayWrite(c *exec.Context, cache *Cache, by Principal, r Resource) bool {
-	return Decide(mustLoad(c, cache), Request{Principal: by, Action: ActionWrite, Purpose: protocol.PurposeTreat, Now: c.Time}, r).Permitted
+func MayWrite(c *exec.Context, d *Docket, by Principal, r Resource) bool {
+	return d.of(c).mayWrite(c.Time, by, r)
 }
 
 // RequestAccess executes the action. Every label named must be permitted, else all is refused; within a permitted label, records that a
 // contract closes are left out without a word, so that a reader does not learn that they exist.
-func RequestAccess(c *exec.Context, cache *Cache, by Principal, a *protocol.RequestAccess, shelf Shelf) protocol.AccessOutcome {
-	active := mustLoad(c, cache)
+func RequestAccess(c *exec.Context, d *Docket, by Principal, a *protocol.RequestAccess, shelf Shelf) protocol.AccessOutcome {
+	active := d.of(c).active
 	req := Request{Principal: by, Action: ActionRead, Purpose: a.Purpose, Now: c.Time, BreakGlass: a.Purpose == protocol.PurposeBreakGlass}
 	groups, whole := gather(c, a, shelf)
 	all := slices.Concat(groups...)
@@ -69,7 +69,7 @@ func RequestAccess(c *exec.Context, cache *Cache, by Principal, a *protocol.Requ
 	for _, g := range grounds {
 		out.Contracts = append(out.Contracts, g.Contract)
 	}
-	admit(c, a, out, grounds)
+	admit(c, d, a, out, grounds)
 	return out
 }
 
@@ -101,7 +101,7 @@ func gather(c *exec.Context, a *protocol.RequestAccess, shelf Shelf) (groups [][
 }
 
 // admit writes a permitted access down and counts its use.
-func admit(c *exec.Context, a *protocol.RequestAccess, out protocol.AccessOutcome, grounds []Ground) {
+func admit(c *exec.Context, d *Docket, a *protocol.RequestAccess, out protocol.AccessOutcome, grounds []Ground) {
 	id := protocol.DerivedAccessID(c.Cause, c.Index)
 	row := AccessRow{Journal: c.Journal, Reader: c.Signer, Purpose: a.Purpose, OneTime: a.OneTime, Records: out.Records, Deadline: out.Deadline}
 	for _, g := range grounds {
@@ -113,6 +113,7 @@ func admit(c *exec.Context, a *protocol.RequestAccess, out protocol.AccessOutcom
 		}
 		contract.Uses++
 		contracts.Put(c, key, contract)
+		d.strike(c.Journal)
 		if contract.UsesMax > 0 && contract.Uses == contract.UsesMax {
 			c.Emit(exec.Event{Type: protocol.EventContractUsedUp, Journal: c.Journal, Body: protocol.ContractEvent{Contract: g.Contract}})
 		}
@@ -152,14 +153,6 @@ func Preview(r state.Reader, cache *Cache, journal protocol.JournalID, req Reque
 		return nil, err
 	}
 	return DecideAll(active, req, resources), nil
-}
-
-func mustLoad(c *exec.Context, cache *Cache) []Active {
-	active, err := load(c.Tx, cache, c.Journal)
-	if err != nil {
-		panic(exec.Broken{Err: err})
-	}
-	return active
 }
 
 // reasonOf is a decision's reason in the protocol's words.

@@ -41,8 +41,8 @@ var (
 const contractsKeptMax = 2 * protocol.ContractsJournalMax
 
 // Grant executes the action: the patient's signature has been checked, and the journal is the context's. salt is the envelope's nonce.
-func Grant(c *exec.Context, cache *Cache, a *protocol.Grant, salt [16]byte) protocol.Reason {
-	if _, err := cache.Compile(a.Policy); err != nil {
+func Grant(c *exec.Context, d *Docket, a *protocol.Grant, salt [16]byte) protocol.Reason {
+	if _, err := d.cache.Compile(a.Policy); err != nil {
 		return protocol.BadPolicy
 	}
 	if a.NotAfter <= c.Time || a.NotAfter > c.Time+protocol.ContractWindowMillisMax {
@@ -52,6 +52,7 @@ func Grant(c *exec.Context, cache *Cache, a *protocol.Grant, salt [16]byte) prot
 	if active >= protocol.ContractsJournalMax {
 		return protocol.TooManyContracts
 	}
+	d.strike(c.Journal)
 	if kept >= contractsKeptMax {
 		contracts.Delete(c, oldest)
 	}
@@ -78,7 +79,7 @@ func census(c *exec.Context) (active int, oldest []byte, kept int) {
 }
 
 // Revoke executes the action: nothing stands on the contract from this block on.
-func Revoke(c *exec.Context, a *protocol.Revoke) protocol.Reason {
+func Revoke(c *exec.Context, d *Docket, a *protocol.Revoke) protocol.Reason {
 	key := ContractKey(c.Journal, a.Contract)
 	row, ok := contracts.Get(c, key)
 	if !ok {
@@ -88,6 +89,7 @@ func Revoke(c *exec.Context, a *protocol.Revoke) protocol.Reason {
 		return protocol.ContractOver
 	}
 	row.State, row.Over = StateRevoked, c.Time
+	d.strike(c.Journal)
 	contracts.Put(c, key, row)
 	ends.Delete(c, ends.Key(exec.Uint64(row.NotAfter), c.Journal[:], a.Contract[:]))
 	return protocol.Accepted
@@ -102,7 +104,7 @@ type Ended struct {
 }
 
 // EndDue ends the contracts whose time is over, the earliest first, at most max; the rest wait for the next block.
-func EndDue(c *exec.Context, max int) (out []Ended) {
+func EndDue(c *exec.Context, d *Docket, max int) (out []Ended) {
 	for _, key := range due(c, ends, max) {
 		id := protocol.ContractID(key[1+8+16:])
 		rowKey := contracts.Key(key[1+8:])
@@ -111,6 +113,7 @@ func EndDue(c *exec.Context, max int) (out []Ended) {
 			exec.Break("consent: contract %s is queued to end and is not active", id)
 		}
 		row.State, row.Over = StateEnded, c.Time
+		d.strike(protocol.JournalID(key[1+8:]))
 		contracts.Put(c, rowKey, row)
 		ends.Delete(c, key)
 		out = append(out, Ended{Journal: protocol.JournalID(key[1+8:]), Contract: id, Cause: row.Cause, Salt: row.Salt})

@@ -106,6 +106,15 @@ func (t Table[V]) Get(c *Context, key []byte) (V, bool) {
 	return row, ok
 }
 
+// Has tells whether there is a row, without reading it; a failure is Broken.
+func (t Table[V]) Has(c *Context, key []byte) bool {
+	_, ok, err := c.Tx.Get(key)
+	if err != nil {
+		panic(Broken{err})
+	}
+	return ok
+}
+
 // Put writes a row.
 func (t Table[V]) Put(c *Context, key []byte, row V) { c.Tx.Set(key, protocol.Encode(row)) }
 

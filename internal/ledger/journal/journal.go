@@ -99,7 +99,7 @@ func Add(c *exec.Context, by Author, a *protocol.AddRecord, permitted bool, gene
 		return protocol.WrongGeneration
 	}
 	recordKey := records.Key(a.Record[:])
-	if _, ok := records.Get(c, recordKey); ok {
+	if records.Has(c, recordKey) {
 		return protocol.RecordExists
 	}
 	head, _ := heads.Get(c, protocol.StateKeyHead(c.Journal))
@@ -118,6 +118,12 @@ func Chain(c *exec.Context, id protocol.JournalID) (seq uint64, add func(leaf pr
 
 // Get reads a journal.
 func Get(r state.Reader, id protocol.JournalID) (Row, bool, error) { return journals.Read(r, key(id)) }
+
+// Exists tells whether a journal was opened.
+func Exists(r state.Reader, id protocol.JournalID) (bool, error) {
+	_, ok, err := r.Get(key(id))
+	return ok, err
+}
 
 // Head reads a journal's head; a journal without entries has the zero head.
 func Head(r state.Reader, id protocol.JournalID) (protocol.Head, error) {

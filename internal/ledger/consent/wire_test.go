@@ -1,0 +1,9 @@
+package consent
+
+import (
+	"testing"
+
+	"github.com/anamnesis-health/anamnesis/protocol/wiretest"
+)
+
+func TestRowsAgreeWithTheGeneralEncoder(t *testing.T) { wiretest.Agree(t, ContractRow{}) }
