@@ -205,8 +205,8 @@ func (l *Ledger) Commit() error {
 		l.log.Advance()
 	}
 	l.head = b.head
-	l.mu.Unlock()
 	l.replay.commit(b.remembered, b.forgotten)
+	l.mu.Unlock()
 	l.staged = nil
 	return b.batch.Close()
 }
