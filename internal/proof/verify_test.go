@@ -165,6 +165,7 @@ var tamperings = []tampering{
 			}
 		}
 	}, []proof.Code{proof.CodeSeal, proof.CodeOrder, proof.CodeHead, proof.CodeMember, proof.CodePractice}},
+	{"a salt for the seal", func(n *net, p *api.JournalProof) { p.Seal.Salt = bytes.Repeat([]byte{1}, 16) }, []proof.Code{proof.CodeSeal}},
 	{"no seal", func(n *net, p *api.JournalProof) { p.Seal = p.Journal.Entries[0] }, []proof.Code{proof.CodeSeal}},
 	{"another journal's head", func(n *net, p *api.JournalProof) {
 		other := n.prove(n.other.Journal())
