@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"runtime/debug"
@@ -33,6 +34,9 @@ anamnesis bench --out bench/latest.json`,
 			o.Log = c.err
 		}
 		figures, err := bench.Run(ctx, o)
+		if errors.Is(err, bench.ErrNothing) {
+			return usage("%v", err)
+		}
 		if err != nil {
 			return err
 		}

@@ -11,6 +11,9 @@ import (
 	"github.com/anamnesis-health/anamnesis/internal/node"
 )
 
+// demoPatientsMax keeps a slip of the finger from filling the disk; `synth` and `record add` have no such bound.
+const demoPatientsMax = 1000
+
 func (c *cli) demoCommand() *cobra.Command {
 	o, stay := demo.Options{}, false
 	cmd := c.command(&cobra.Command{
@@ -23,8 +26,15 @@ break-in that fails; the log, its proof, and tampering that is caught. Exit code
 		Example: `
 anamnesis demo
 anamnesis demo --members 1 --patients 2 --json
-anamnesis demo --data ../shared/data/synthea-patients --keep story`,
+anamnesis demo --data ../shared/data/synthea-patients --keep story
+anamnesis fsck story/network`,
 	}, func(ctx context.Context, _ []string) error {
+		if err := checkMembers(o.Members); err != nil {
+			return err
+		}
+		if len(o.Data) == 0 && (o.Patients < 1 || o.Patients > demoPatientsMax) {
+			return usage("--patients is a number from 1 to %d", demoPatientsMax)
+		}
 		tuneCollector()
 		o.JSON, o.Out, o.Err, o.Terminal = c.json, c.out, c.err, isTerminal(c.err) && !c.json
 		if stay {

@@ -44,6 +44,15 @@ anamnesis dev --members 7 --dir /tmp/seven --listen 127.0.0.1:9000`,
 	return cmd
 }
 
+const devMembersMax = 16
+
+func checkMembers(n int) error {
+	if n < 1 || n > devMembersMax {
+		return usage("--members is a number from 1 to %d", devMembersMax)
+	}
+	return nil
+}
+
 // devView is the ready line for programs.
 type devView struct {
 	Event      string      `json:"event"` // started, ready, stopped
@@ -62,6 +71,9 @@ type devMember struct {
 }
 
 func (c *cli) dev(ctx context.Context, cfg node.DevConfig, insist bool) (err error) {
+	if err := checkMembers(cfg.Members); err != nil {
+		return err
+	}
 	tuneCollector()
 	d, err := node.StartDev(cfg)
 	if err != nil {

@@ -48,7 +48,7 @@ func (c *cli) fsck(ctx context.Context, dir string) error {
 	report, err := fsck.Run(ctx, o)
 	b.done()
 	if errors.Is(err, fsck.ErrNoNode) {
-		return failed("no-node", printable(dir)+": "+err.Error(), "Give the --dir of `anamnesis dev`, or the folder of one node.")
+		return failed("no-node", "the folder holds neither a network nor a node: "+printable(dir), "Give the --dir of `anamnesis dev`, or the folder of one node.")
 	}
 	if err != nil {
 		return err

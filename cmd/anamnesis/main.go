@@ -10,6 +10,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -52,14 +53,18 @@ var workFactor = wallet.ScryptLogNDefault
 func run(args []string, in io.Reader, out, err io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	c := &cli{in: in, out: out, err: err, workFactor: workFactor}
+	answer := &steady{w: out}
+	c := &cli{in: in, out: answer, err: err, workFactor: workFactor}
 	root := c.root()
 	root.SetArgs(args)
 	root.SetIn(in)
-	root.SetOut(out)
+	root.SetOut(answer)
 	root.SetErr(err)
 	c.json = slices.Contains(args, "--json") // for errors that come before the flags are read
 	fail := root.ExecuteContext(ctx)
+	if fail == nil && answer.err != nil {
+		c.began, fail = true, fmt.Errorf("the answer could not be written: %w", answer.err)
+	}
 	if fail == nil {
 		return exitDone
 	}
@@ -67,6 +72,20 @@ func run(args []string, in io.Reader, out, err io.Writer) int {
 		fail = usageOf(fail)
 	}
 	return c.report(fail)
+}
+
+// steady remembers the first error of writing: an answer that is cut off must not look like a whole one.
+type steady struct {
+	w   io.Writer
+	err error
+}
+
+func (s *steady) Write(p []byte) (int, error) {
+	n, err := s.w.Write(p)
+	if s.err == nil {
+		s.err = err
+	}
+	return n, err
 }
 
 func hasFailure(err error) bool {

@@ -24,6 +24,9 @@ anamnesis synth --patients 3 --seed 7 --out histories`,
 		if dir == "" {
 			return usage("say where to write: --out DIR")
 		}
+		if patients < 1 || patients > synth.PatientsMax {
+			return usage("--patients is a number from 1 to %d", synth.PatientsMax)
+		}
 		bar := c.bar("histories", int64(patients))
 		files, err := synth.Write(dir, patients, seed, func(done int) { bar.set(int64(done)) })
 		bar.done()
