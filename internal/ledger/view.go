@@ -96,9 +96,14 @@ func (v *View) Envelope(id protocol.ActionID) (first uint64, entries int, envelo
 	return exec.ParseUint64(b), int(binary.BigEndian.Uint16(b[8:])), b[10:], true, nil
 }
 
-// Result is the result of an envelope that was executed. What was rejected left no entry: its sender learns why from the block's results,
-// and by sending it again before its not-after.
+// Result is an envelope's result: for as long as the replay set remembers it, and afterwards if it was executed.
 func (l *Ledger) Result(id protocol.ActionID) (protocol.Result, bool, error) {
+	l.mu.RLock()
+	r, ok := l.replay.results[id]
+	l.mu.RUnlock()
+	if ok {
+		return r, true, nil
+	}
 	v, err := l.View()
 	if err != nil {
 		return protocol.Result{}, false, err
