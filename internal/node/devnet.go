@@ -367,11 +367,11 @@ func (d *DevNet) Member(i int) *wallet.Actor {
 	return wallet.ActorFromKey(wallet.Network{Chain: d.Genesis.Chain, Gateway: d.Gateway(i)}, protocol.ActorMember, m.ID(), m.Name, d.keys[i].Member)
 }
 
-// Ready waits until every node holds its share of the custodians' key.
+// Ready waits until every node holds its share of the custodians' key, and is connected to all others and in step with them.
 func (d *DevNet) Ready(ctx context.Context) error {
 	for _, n := range d.Nodes {
 		changed, done := n.app.changed.subscribe()
-		for !n.Health().Custodian {
+		for !n.Health().OK {
 			select {
 			case <-changed:
 			case <-time.After(50 * time.Millisecond):
@@ -380,7 +380,7 @@ func (d *DevNet) Ready(ctx context.Context) error {
 				return n.Err()
 			case <-ctx.Done():
 				done()
-				return fmt.Errorf("the network did not get ready: %v", n.Health().Problems)
+				return fmt.Errorf("the network did not get ready: %s", strings.Join(n.Health().Problems, "; "))
 			}
 		}
 		done()

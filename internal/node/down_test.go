@@ -15,6 +15,7 @@ import (
 // One of four nodes down: everything goes on. It comes back, catches up, fetches the files that it should hold, and serves.
 // Two down: nothing is written and nobody reads, and both are said clearly; with one of them back, all is as before.
 func TestNodesDown(t *testing.T) {
+	t.Parallel()
 	w := startWorld(t, devConfig(t.TempDir(), 4))
 	p := w.patient()
 	first, text := numbered("labs", "before", 3)
@@ -85,6 +86,7 @@ func (w *world) twoDown(p *patient, open *client.Access) {
 // A contract whose window closes while the whole network sleeps: the first request afterwards is refused by the ledger's decision, on a
 // block whose time is fresh, not on one that lags by the pause.
 func TestWindowClosedDuringAPause(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	w := &world{TB: t, ctx: testContext(t)}
 	w.start(devConfig(dir, 4))

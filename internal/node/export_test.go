@@ -10,7 +10,9 @@ import (
 // What the tests reach of a node beyond its face.
 
 // Lie makes the node's custodian answer with do instead.
-func (n *Node) Lie(do func(context.Context, custodian.Request) (*custodian.Answer, error)) { n.release = do }
+func (n *Node) Lie(do func(context.Context, custodian.Request) (*custodian.Answer, error)) {
+	n.release = do
+}
 
 // Release asks the node's custodian itself.
 func (n *Node) Release(ctx context.Context, r custodian.Request) (*custodian.Answer, error) {
@@ -28,7 +30,9 @@ func (n *Node) Sweep(ctx context.Context) (vault.Swept, error) { return n.sweep(
 func (d *DevNet) NodeKeys(i int) *Keys { return d.keys[i] }
 
 // PeerURL is where the i-th node serves the others.
-func (d *DevNet) PeerURL(i int) string { return "https://" + d.addresses[d.Genesis.Members[i].ID()].Peer + "/peer/v1" }
+func (d *DevNet) PeerURL(i int) string {
+	return "https://" + d.addresses[d.Genesis.Members[i].ID()].Peer + "/peer/v1"
+}
 
 // Certificate is what a node shows the others.
 var Certificate = certificate

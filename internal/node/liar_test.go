@@ -51,6 +51,7 @@ func (w *world) lie(i int, a *client.Access, other *threshold.Capsule, label []b
 
 // A custodian that answers falsely is found out, by name and with evidence that convinces a third party, and the read succeeds without it.
 func TestLyingCustodian(t *testing.T) {
+	t.Parallel()
 	w := startWorld(t, devConfig(t.TempDir(), 4))
 	p := w.patient()
 	w.write(p, 0, group("labs", "truth"))
@@ -138,6 +139,7 @@ func (w *world) noFraming(keys *threshold.Keys, true1 client.Liar) {
 
 // A revocation closes an access that is open, on every custodian, at once; and the vaults with it.
 func TestRevocationClosesOpenAccess(t *testing.T) {
+	t.Parallel()
 	w := startWorld(t, devConfig(t.TempDir(), 4))
 	p := w.patient()
 	written := w.write(p, 0, group("labs", "a"))
@@ -165,6 +167,7 @@ func TestRevocationClosesOpenAccess(t *testing.T) {
 
 // A custodian that no quorum has told lately how long the log is refuses, whatever its ledger says: it may be cut off, or restored.
 func TestStaleCustodianRefuses(t *testing.T) {
+	t.Parallel()
 	var ahead atomic.Int64
 	cfg := devConfig(t.TempDir(), 4)
 	cfg.Clock = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }

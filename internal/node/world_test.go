@@ -278,5 +278,4 @@ func numbered(class fhir.Class, prefix string, n int) (out []fhir.Group, text []
 	return out, text
 }
 
-
 func numberedGroups(n int) []fhir.Group { g, _ := numbered("labs", "lost", n); return g }
