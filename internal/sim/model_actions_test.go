@@ -294,7 +294,7 @@ func (m *model) addRecord(by actor, patient bool, j *journalModel, a *protocol.A
 	if _, exists := m.records[a.Record]; exists {
 		return protocol.RecordExists
 	}
-	put(m, m.records, a.Record, recordModel{j.id, a.Label})
+	put(m, m.records, a.Record, recordModel{j.id, a.Label, a.Capsule})
 	change(m, &j.records, append(slices.Clone(j.records), a.Record))
 	m.enter(&j.entries)
 	return protocol.Accepted

@@ -157,6 +157,7 @@ type journalModel struct {
 type recordModel struct {
 	journal protocol.JournalID
 	label   protocol.Label
+	capsule protocol.Hash
 }
 
 type memberModel struct {

@@ -45,6 +45,7 @@ func (t *town) agree(b ledger.Block, applied *ledger.Applied) {
 	want := t.model.block(b.Time, b.Parcels)
 	for i, parcel := range b.Parcels {
 		for j, v := range parcel {
+			t.tally[want[i][j]]++
 			if got := applied.Results[i][j]; got.Reason != want[i][j] || got.ID != v.ID {
 				t.T.Fatalf("block %d: %s by %s: %s, the model says %s", b.Height, v.Actions[0].ActionType(), v.Body.Signer.Kind, got.Reason, want[i][j])
 			}
@@ -85,6 +86,7 @@ func (t *town) decided(view *ledger.View, index uint64) {
 	if err := protocol.Decode(s.Entry.Outcome, &got); err != nil {
 		t.T.Fatal(err)
 	}
+	t.tally[got.Reason]++
 	want := t.model.outcomes[protocol.DerivedAccessID(s.Entry.Cause, int(s.Entry.Index))]
 	if got.Permitted != want.Permitted || got.Reason != want.Reason || got.Deadline != want.Deadline ||
 		!slices.Equal(got.Contracts, want.Contracts) || !slices.Equal(got.Records, want.Records) {

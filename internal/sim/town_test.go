@@ -28,21 +28,52 @@ type town struct {
 	oneTime       [32]byte
 	practitioners []*ledgertest.Who
 	patients      []*ledgertest.Who
-	candidates    []*ledgertest.Who
 	proposals     []protocol.ActionID
 	contracts     map[protocol.JournalID][]protocol.ContractID
 	records       []protocol.RecordID
 	accesses      []protocol.AccessID
 	capsules      map[protocol.RecordID][]byte
+	madeFor       map[protocol.RecordID]recordModel           // where the author meant a record to go, and its capsule
+	owners        map[protocol.PractitionerID]*ledgertest.Who // by whom they were registered first
+	keyring       map[protocol.PublicKey]ed25519.PrivateKey
 	sent          []*protocol.Verified
 	named, nonce  int
-	real          bool // capsules are real ones
+	tally         map[protocol.Reason]int // of results and decisions
+	real          bool                    // capsules are real ones
 }
 
 func newTown(d dice, w *ledgertest.World, real bool) *town {
 	g, _ := w.L.Genesis()
-	return &town{dice: d, World: w, model: newModel(g), oneTime: [32]byte{9}, contracts: map[protocol.JournalID][]protocol.ContractID{},
-		capsules: map[protocol.RecordID][]byte{}, real: real}
+	w.Time = (w.Time/60_000 + 1) * 60_000 // key generation has cost quota of the minute before
+	t := &town{dice: d, World: w, model: newModel(g), oneTime: [32]byte{9}, contracts: map[protocol.JournalID][]protocol.ContractID{},
+		capsules: map[protocol.RecordID][]byte{}, madeFor: map[protocol.RecordID]recordModel{}, real: real, owners: map[protocol.PractitionerID]*ledgertest.Who{},
+		keyring: map[protocol.PublicKey]ed25519.PrivateKey{}, tally: map[protocol.Reason]int{}}
+	for _, m := range w.Members {
+		t.keyring[m.Signer.Key] = m.Key
+	}
+	return t
+}
+
+// newKey makes a key that somebody may use later.
+func (t *town) newKey(name string) protocol.PublicKey {
+	k, pub := ledgertest.Key(name)
+	t.keyring[pub] = k
+	return pub
+}
+
+// current gives somebody the key that is theirs by now; now and then they go on with an old one.
+func (t *town) current(who *ledgertest.Who) *ledgertest.Who {
+	key := who.Signer.Key
+	switch who.Signer.Kind {
+	case protocol.ActorMember:
+		key = t.model.members[who.Signer.Member()].key
+	case protocol.ActorPractitioner:
+		key = t.model.practitioners[protocol.PractitionerID(who.Signer.ID)].key
+	}
+	if k, ok := t.keyring[key]; ok && t.n(20) > 0 {
+		who.Key, who.Signer.Key = k, key
+	}
+	return who
 }
 
 func (t *town) name(kind string) string { t.named++; return fmt.Sprintf("%s-%d", kind, t.named) }
@@ -100,16 +131,19 @@ func (t *town) envelope() *protocol.Verified {
 	if len(t.sent) > 0 && t.n(15) == 0 { // a replay, mostly of something recent
 		return t.sent[len(t.sent)-1-t.n(min(len(t.sent), 1+t.n(200)))]
 	}
-	if len(t.patients) == 0 || t.n(40) == 0 {
-		return t.opening()
+	if len(t.patients) == 0 || t.n(30*len(t.patients)) == 0 {
+		return t.opening(nil)
 	}
 	if len(t.practitioners) == 0 {
 		return t.registering()
 	}
 	patient := pick(t, t.patients)
+	if !t.known(patient) && t.n(4) > 0 {
+		return t.opening(patient)
+	}
 	in := patient.Journal()
 	switch c := t.n(100); {
-	case c < 30:
+	case c < 32:
 		return t.sign(t.reader(), in, t.several(func() protocol.Action { return t.access(in) })...)
 	case c < 50:
 		return t.sign(t.reader(), in, t.several(func() protocol.Action { return t.record(in) })...)
@@ -138,73 +172,106 @@ func (t *town) several(make func() protocol.Action) []protocol.Action {
 
 // reader is a member or, mostly, a practitioner.
 func (t *town) reader() *ledgertest.Who {
-	if t.n(4) == 0 {
-		return pick(t, t.Members)
+	var who *ledgertest.Who
+	for range 4 { // mostly somebody whom the network knows
+		if t.n(4) == 0 {
+			who = pick(t, t.Members)
+		} else {
+			who = pick(t, t.practitioners)
+		}
+		if t.known(who) {
+			break
+		}
 	}
-	return pick(t, t.practitioners)
+	return t.current(who)
 }
 
-func (t *town) opening() *protocol.Verified {
-	name := t.name("patient")
-	k, pub := ledgertest.Key(name)
-	who := &ledgertest.Who{Name: name, Key: k, Signer: protocol.PatientSigner(protocol.JournalID(pub[:16]), pub)}
-	sponsor := pick(t, t.Members)
+func (t *town) known(who *ledgertest.Who) bool {
+	switch who.Signer.Kind {
+	case protocol.ActorMember:
+		_, ok := t.model.members[who.Signer.Member()]
+		return ok
+	case protocol.ActorPatient:
+		return t.model.journals[who.Journal()] != nil
+	}
+	_, ok := t.model.practitioners[protocol.PractitionerID(who.Signer.ID)]
+	return ok
+}
+
+func (t *town) opening(who *ledgertest.Who) *protocol.Verified {
+	if who == nil {
+		name := t.name("patient")
+		k, pub := ledgertest.Key(name)
+		who = &ledgertest.Who{Name: name, Key: k, Signer: protocol.PatientSigner(protocol.JournalID(pub[:16]), pub)}
+		t.patients = append(t.patients, who)
+	}
+	sponsor := t.current(pick(t, t.Members))
 	agreed := sponsor
 	if t.n(10) == 0 {
 		agreed = pick(t, t.Members)
 	}
-	t.patients = append(t.patients, who)
-	open := &protocol.OpenJournal{Recipient: sha256.Sum256([]byte(name)), Sponsor: sponsor.Signer.Member(),
-		Agreement: ed25519.Sign(agreed.Key, protocol.SponsorMessage(t.L.Chain(), sponsor.Signer.Member(), who.Journal(), pub))}
+	open := &protocol.OpenJournal{Recipient: sha256.Sum256([]byte(who.Name)), Sponsor: sponsor.Signer.Member(),
+		Agreement: ed25519.Sign(agreed.Key, protocol.SponsorMessage(t.L.Chain(), sponsor.Signer.Member(), who.Journal(), who.Signer.Key))}
 	return t.sign(who, who.Journal(), open, t.grant())
 }
 
 func (t *town) registering() *protocol.Verified {
-	by := pick(t, t.Members)
-	a := &protocol.SetPractitioner{Role: protocol.RolePhysician, Status: protocol.PractitionerActive, ValidUntil: t.Time + uint64(t.n(1e8)), Commitment: protocol.Hash{1}}
+	by := t.current(pick(t, t.Members))
+	if !t.known(by) {
+		by = t.current(t.Members[0])
+	}
+	a := &protocol.SetPractitioner{Role: protocol.RolePhysician, Status: protocol.PractitionerActive, ValidUntil: t.Time + uint64(t.n(1e9)), Commitment: protocol.Hash{1}}
 	var who *ledgertest.Who
-	if len(t.practitioners) > 3 && t.n(3) > 0 {
-		who = pick(t, t.practitioners)
+	if len(t.practitioners) > 3 && t.n(8) > 0 {
+		who = t.current(pick(t, t.practitioners))
+		if t.n(8) > 0 {
+			by = t.current(t.owners[protocol.PractitionerID(who.Signer.ID)])
+		}
 	} else {
 		name := t.name("practitioner")
 		who = &ledgertest.Who{Name: name}
-		who.Key, who.Signer.Key = ledgertest.Key(name)
-		who.Signer = protocol.PractitionerSigner(protocol.PractitionerID(who.Signer.Key[:16]), who.Signer.Key)
+		key := t.newKey(name)
+		who.Key, who.Signer = t.keyring[key], protocol.PractitionerSigner(protocol.PractitionerID(key[:16]), key)
 		t.practitioners = append(t.practitioners, who)
+		t.owners[protocol.PractitionerID(who.Signer.ID)] = by
 	}
+	a.Practitioner, a.Key = protocol.PractitionerID(who.Signer.ID), who.Signer.Key
 	if t.n(4) == 0 { // another key: new, or somebody's
 		name := t.name("key")
-		if t.n(2) == 0 {
+		if t.n(3) == 0 {
 			name = fmt.Sprintf("key-%d", 1+t.n(t.named))
 		}
-		who.Key, who.Signer.Key = ledgertest.Key(name)
+		a.Key = t.newKey(name)
 	}
 	if t.n(4) == 0 {
 		a.Status = protocol.PractitionerSuspended
-	} else if t.n(20) == 0 {
+	} else if t.n(40) == 0 {
 		a.Status = protocol.PractitionerRevoked
 	}
-	a.Practitioner, a.Key = protocol.PractitionerID(who.Signer.ID), who.Signer.Key
 	return t.sign(by, protocol.JournalID{}, a)
 }
 
 func (t *town) governing() *protocol.Verified {
-	by := pick(t, t.Members)
+	by := t.current(pick(t, t.Members))
+	if !t.known(by) {
+		by = t.current(t.Members[0])
+	}
 	switch c := t.n(10); {
 	case c == 0 && len(t.Members) < 12:
 		m, who := ledgertest.Member(t.name("member"))
+		t.keyring[m.Key] = who.Key
 		t.Members = append(t.Members, who)
 		return t.sign(by, protocol.JournalID{}, &protocol.ProposeMember{Member: m})
 	case c == 1 && t.n(4) == 0:
 		return t.sign(by, protocol.JournalID{}, &protocol.ProposeRemoval{Member: pick(t, t.Members).Signer.Member()})
 	case c == 2:
-		_, pub := ledgertest.Key(t.name("key"))
-		k, _ := ledgertest.Key(fmt.Sprintf("key-%d", t.named))
-		v := t.sign(by, protocol.JournalID{}, &protocol.RotateMemberKey{Key: pub, Proof: ed25519.Sign(k, protocol.KeyProofMessage(t.L.Chain(), by.Signer.Member(), pub))})
-		if v.Body.Signer == by.Signer && v.Body.Chain == t.L.Chain() && v.Body.Version == protocol.Version && t.n(10) > 0 {
-			by.Key, by.Signer.Key = k, pub
+		pub := t.newKey(t.name("key"))
+		prover := t.keyring[pub]
+		if t.n(8) == 0 {
+			prover = by.Key
 		}
-		return v
+		return t.sign(by, protocol.JournalID{}, &protocol.RotateMemberKey{Key: pub,
+			Proof: ed25519.Sign(prover, protocol.KeyProofMessage(t.L.Chain(), by.Signer.Member(), pub))})
 	}
 	if len(t.proposals) == 0 {
 		return t.sign(by, protocol.JournalID{}, &protocol.Approve{Proposal: protocol.ActionID{1}})
@@ -223,7 +290,7 @@ func (t *town) meddling(patient *ledgertest.Who) *protocol.Verified {
 	case 2:
 		return t.sign(t.reader(), in, t.grant())
 	case 3:
-		return t.sign(pick(t, t.Members), protocol.JournalID{}, &protocol.AcceptDeals{Generation: 1, Epoch: 1, Dealers: []uint16{1}})
+		return t.sign(t.current(pick(t, t.Members)), protocol.JournalID{}, &protocol.AcceptDeals{Generation: 1, Epoch: 1, Dealers: []uint16{1}})
 	case 4:
 		return t.sign(patient, in, t.grant(), &protocol.AcceptDeals{Generation: 1, Epoch: 1, Dealers: []uint16{1}})
 	}
@@ -231,8 +298,8 @@ func (t *town) meddling(patient *ledgertest.Who) *protocol.Verified {
 }
 
 func (t *town) grant() protocol.Action {
-	r := rule{forbid: t.n(6) == 0, write: t.n(3) == 0}
-	switch t.n(4) {
+	r := rule{forbid: t.n(12) == 0, write: t.n(2) == 0}
+	switch t.n(6) {
 	case 0:
 		r.member = pick(t, t.Members).Signer.Member()
 	case 1, 2:
@@ -256,7 +323,7 @@ func (t *town) grant() protocol.Action {
 	if t.n(40) == 0 {
 		policy = append(bytes.Clone(policy), ' ') // not canonical
 	}
-	g := &protocol.Grant{Policy: policy, NotAfter: t.Time + 1 + uint64(t.n([]int{5_000, 60_000, 3_600_000, 86_400_000}[t.n(4)]))}
+	g := &protocol.Grant{Policy: policy, NotAfter: t.Time + 1 + uint64(t.n([]int{5_000, 3_600_000, 86_400_000, 500_000_000}[t.n(4)]))}
 	if t.n(5) == 0 {
 		g.NotBefore = t.Time + uint64(t.n(int(g.NotAfter-t.Time)))
 	}
@@ -287,6 +354,7 @@ func (t *town) record(in protocol.JournalID) protocol.Action {
 			t.T.Fatal(err)
 		}
 		t.capsules[id], a.Capsule = c.Bytes(), c.Hash()
+		t.madeFor[id] = recordModel{in, a.Label, a.Capsule}
 	}
 	return a
 }
