@@ -75,7 +75,6 @@ type doctor struct {
 	patient  *wallet.JournalKeys
 	other    *wallet.JournalKeys // of a patient who grants and revokes meanwhile
 	policy   []byte
-	labels   []protocol.Label
 	records  []protocol.RecordID
 	capsules [][]byte
 }
@@ -99,32 +98,16 @@ func (s *stage) admitDoctor(ctx context.Context) (*doctor, error) {
 	if _, err := d.c.GrantTemplate(ctx, d.patient, "care-team", consent.Params{Grantee: consent.Grantee{Practitioner: id}}, 0); err != nil {
 		return nil, err
 	}
-	return d, d.fill(ctx, s)
+	return d, d.fill(ctx)
 }
 
-// fill writes twenty records of one resource each, in four classes, by all members.
-func (d *doctor) fill(ctx context.Context, s *stage) error {
-	classes := []fhir.Class{fhir.Allergies, fhir.Medications, fhir.Labs, fhir.Problems}
-	for _, class := range classes {
-		d.labels = append(d.labels, d.patient.Handle().Label(string(class)))
-	}
-	for i := range readRecords {
-		raw := fmt.Appendf(nil, `{"resourceType":"Observation","id":"o%d","status":"final","code":{"text":"%s"},"valueString":"%0*d"}`, i, classes[i%4], 1500, i)
-		g := fhir.Group{Class: classes[i%4], Source: fhir.Source{ID: "bench", Name: "Bench"}, Resources: []fhir.Resource{{Raw: raw, Class: classes[i%4]}}, Bytes: len(raw)}
-		m := i % len(s.at)
-		_, failed, err := s.at[m].WriteRecords(ctx, client.Actor(s.net.Member(m)), d.patient.Handle(), []fhir.Group{g}, nil)
-		if err != nil {
-			return err
-		}
-		if len(failed) > 0 {
-			return failed[0].Err
-		}
-	}
+// fill notes twenty of the records that the members wrote, with their capsules.
+func (d *doctor) fill(ctx context.Context) error {
 	rows, err := d.c.Records(ctx, d.patient)
 	if err != nil {
 		return err
 	}
-	for _, row := range rows {
+	for _, row := range rows[:readRecords] {
 		file, err := d.c.File(ctx, d.patient, row.Ciphertext)
 		if err != nil {
 			return err
@@ -139,7 +122,7 @@ func (d *doctor) fill(ctx context.Context, s *stage) error {
 }
 
 func (d *doctor) read(ctx context.Context) (protocol.AccessID, error) {
-	a, err := d.c.RequestAccess(ctx, d.who, d.patient.Journal, protocol.PurposeTreat, d.labels, nil)
+	a, err := d.c.RequestAccess(ctx, d.who, d.patient.Journal, protocol.PurposeTreat, nil, d.records)
 	if err != nil {
 		return protocol.AccessID{}, err
 	}

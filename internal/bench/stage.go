@@ -12,7 +12,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/anamnesis-health/anamnesis/internal/api"
 	"github.com/anamnesis-health/anamnesis/internal/client"
+	"github.com/anamnesis-health/anamnesis/internal/fhir"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/consent"
 	"github.com/anamnesis-health/anamnesis/internal/node"
 	"github.com/anamnesis-health/anamnesis/internal/wallet"
@@ -24,6 +26,7 @@ type stage struct {
 	net      *node.DevNet
 	at       []*client.Client // one for each member's gateway
 	journals []*wallet.JournalKeys
+	files    []api.Record // records whose files lie in the vaults: what is added under load names one of these
 }
 
 // setUp starts a network of so many members, with so many journals into which every member may write, as the demo opens them. Each
@@ -60,10 +63,36 @@ func (s *stage) prepare(ctx context.Context, members, journals int) error {
 		s.at = append(s.at, c)
 	}
 	s.journals = make([]*wallet.JournalKeys, journals)
-	return inParallel(32, journals, func(i int) (err error) {
+	if err := inParallel(32, journals, func(i int) (err error) {
 		s.journals[i], err = s.openJournal(ctx, i)
 		return err
-	})
+	}); err != nil || journals == 0 {
+		return err
+	}
+	return s.store(ctx)
+}
+
+// classes of the records that are added, in turn.
+var classes = []fhir.Class{fhir.Allergies, fhir.Medications, fhir.Labs, fhir.Problems, fhir.Vitals, fhir.Imaging, fhir.Procedures, fhir.Encounters}
+
+// store writes a few whole records.
+func (s *stage) store(ctx context.Context) (err error) {
+	for m, c := range s.at {
+		var groups []fhir.Group
+		for i, class := range classes {
+			raw := fmt.Appendf(nil, `{"resourceType":"Observation","id":"o%d","status":"final","code":{"text":"%s"},"valueString":"%0*d"}`, i, class, 1500, m)
+			groups = append(groups, fhir.Group{Class: class, Source: fhir.Source{ID: "bench", Name: "Bench"}, Resources: []fhir.Resource{{Raw: raw, Class: class}}, Bytes: len(raw)})
+		}
+		_, failed, err := c.WriteRecords(ctx, client.Actor(s.net.Member(m)), s.journals[0].Handle(), groups, nil)
+		if err != nil {
+			return err
+		}
+		if len(failed) > 0 {
+			return failed[0].Err
+		}
+	}
+	s.files, err = s.at[0].Records(ctx, s.journals[0])
+	return err
 }
 
 // openJournal makes a patient, through one of the gateways, who lets every member add records.
@@ -136,11 +165,12 @@ func (s *stage) author(member int) *author {
 func (a *author) envelopes(n int) [][]byte {
 	out := make([][]byte, n)
 	for i := range out {
-		r := &protocol.AddRecord{Size: 4096, Generation: a.c.Network.Generation}
-		for _, field := range [][]byte{r.Record[:], r.Label[:], r.Ciphertext[:], r.Capsule[:], r.Manifest[:], r.Root[:]} {
+		file, keys := a.s.files[a.dice.IntN(len(a.s.files))], a.s.journals[a.dice.IntN(len(a.s.journals))]
+		r := &protocol.AddRecord{Label: keys.Handle().Label(string(classes[a.dice.IntN(len(classes))])), Ciphertext: file.Ciphertext, Size: file.Size,
+			Capsule: file.Capsule, Generation: file.Generation}
+		for _, field := range [][]byte{r.Record[:], r.Manifest[:], r.Root[:]} {
 			_, _ = a.fill.Read(field)
 		}
-		keys := a.s.journals[a.dice.IntN(len(a.s.journals))]
 		out[i], _ = a.c.Sign(a.who, keys.Journal, r)
 	}
 	return out
