@@ -3,6 +3,7 @@ package vault
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -63,6 +64,15 @@ func openFolder(dir string) (*store, error) {
 		return nil, fmt.Errorf("vault: %w", err)
 	}
 	return &store{bucket: bucket, folder: f}, nil
+}
+
+// exists tells whether there is a file under the key.
+func (f *folder) exists(key string) (bool, error) {
+	info, err := os.Stat(filepath.Join(f.dir, filepath.FromSlash(key)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && info.Mode().IsRegular(), err
 }
 
 // prepare makes the classes, removes what a killed process left half written, and makes every directory durable that one left behind.

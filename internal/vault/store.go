@@ -42,6 +42,14 @@ type store struct {
 	folder *folder // nil for every other kind of bucket: there a closed writer is durable
 }
 
+// exists asks a folder directly: it is asked about every new record of the network, and the bucket reads attributes and traces the call.
+func (s *store) exists(ctx context.Context, key string) (bool, error) {
+	if s.folder == nil {
+		return s.bucket.Exists(ctx, key)
+	}
+	return s.folder.exists(key)
+}
+
 func openStore(ctx context.Context, where string) (*store, error) {
 	scheme, _, isURL := strings.Cut(where, "://")
 	if !isURL {

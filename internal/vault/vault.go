@@ -143,7 +143,7 @@ func (v *Vault) Has(ctx context.Context, hash Hash) (bool, error) {
 		}
 		return false, err
 	}
-	ok, err := v.store.bucket.Exists(ctx, fileKey(hash))
+	ok, err := v.store.exists(ctx, fileKey(hash))
 	if err != nil {
 		return false, fmt.Errorf("vault: looking for %s: %w", hash, err)
 	}
