@@ -195,6 +195,18 @@ var lies = []tampering{
 		k, pub := ledgertest.Key("m2")
 		resign(n, p, at(n, p, protocol.TypeAddRecord, 2), &ledgertest.Who{Key: k, Signer: protocol.MemberSigner(n.Members[1].Signer.Member(), pub)}, same)
 	}, []proof.Code{proof.CodeSigner}},
+	{"a record by a member with a key it had later", func(n *net, p *api.JournalProof) {
+		resign(n, p, at(n, p, protocol.TypeAddRecord, 0), n.Members[1], same)
+	}, []proof.Code{proof.CodeSigner}},
+	{"a grant in another patient's name", func(n *net, p *api.JournalProof) {
+		as := &ledgertest.Who{Key: n.patient.Key, Signer: protocol.PatientSigner(n.other.Journal(), n.patient.Signer.Key)}
+		resign(n, p, at(n, p, protocol.TypeGrant, 3), as, same)
+	}, []proof.Code{proof.CodeSigner}},
+	{"a seal that is none", func(n *net, p *api.JournalProof) {
+		e := entryOf(n.T, p.Seal)
+		e.Type = protocol.EventGenesis
+		p.Seal.Raw = protocol.Encode(e)
+	}, []proof.Code{proof.CodeSeal}},
 	{"a record by nobody's member", func(n *net, p *api.JournalProof) {
 		k, pub := ledgertest.Key("nobody")
 		resign(n, p, at(n, p, protocol.TypeAddRecord, 2), &ledgertest.Who{Key: k, Signer: protocol.MemberSigner(protocol.MemberIDOf(pub), pub)}, same)

@@ -310,11 +310,10 @@ func decodePractitioners(b []byte, p *api.JournalProof) error {
 // canonicalCheckpoint keeps the signatures of the policy's keys, in the policy's order, in strict base64: signed notes leave room for
 // signatures that nobody checks and for stray bits in base64, in which a changed byte would hide.
 func canonicalCheckpoint(p *api.JournalProof) ([]byte, error) {
-	policy, err := c2sp.ParsePolicy([]byte(p.Policy))
-	if err != nil {
-		return []byte(p.Checkpoint), nil // the policy is the failure, not this
+	if policy, err := c2sp.ParsePolicy([]byte(p.Policy)); err == nil {
+		return canonicalNote([]byte(p.Checkpoint), policy)
 	}
-	return canonicalNote([]byte(p.Checkpoint), policy)
+	return []byte(p.Checkpoint), nil // the policy is the failure, not this
 }
 
 func canonicalNote(signed []byte, policy *c2sp.Policy) ([]byte, error) {

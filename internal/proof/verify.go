@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"slices"
 	"strings"
@@ -251,7 +250,7 @@ func (v *verification) record(a added, m member) error {
 		v.report.fail(CodeFile, m.name, "%d bytes; its entry says %d, and %d is the most", m.size, a.action.Size, fileBytes)
 		return v.skip(m)
 	}
-	var sum hash.Hash = sha256.New()
+	sum := sha256.New()
 	var data bytes.Buffer
 	w := io.Writer(sum)
 	if v.do != nil {
