@@ -10,9 +10,11 @@ import (
 	"github.com/anamnesis-health/anamnesis/protocol"
 )
 
+func canonicalise(cedar string) ([]byte, error) { return consent.Canonicalise([]byte(cedar)) }
+
 func canonical(t *testing.T, cedar string) []byte {
 	t.Helper()
-	c, err := consent.Canonicalise([]byte(cedar))
+	c, err := canonicalise(cedar)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,7 @@ func env(t *testing.T, name string, otherwise uint64) uint64 {
 
 // TestSim runs one history after another until SIM_BLOCKS blocks are made; each of its own seed, which a failure prints.
 func TestSim(t *testing.T) {
-	seed, blocks := env(t, "SIM_SEED", uint64(time.Now().UnixNano())), env(t, "SIM_BLOCKS", 500)
+	seed, blocks := env(t, "SIM_SEED", uint64(time.Now().UnixNano())), env(t, "SIM_BLOCKS", 400)
 	if testing.Short() {
 		blocks = min(blocks, 150)
 	}
@@ -56,7 +56,7 @@ func history(t *testing.T, d dice, blocks int) {
 		t.Fatal(err)
 	}
 	_, w := founded(t, members, func(g *protocol.Genesis) {
-		g.Params.QuotaMemberMinute, g.Params.QuotaJournalMinute = uint32(60+d.n(300)), uint32(20+d.n(60))
+		g.Params.QuotaMemberMinute, g.Params.QuotaJournalMinute = uint32(20+d.n(300)), uint32(6+d.n(60))
 		g.Params.AccessMillis = uint64(60_000 + d.n(protocol.AccessDeadlineMillis-60_000))
 	})
 	town := newTown(d, w, true)
