@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,7 +15,8 @@ import (
 )
 
 // book is what a node knows by itself, apart from the ledger: the releases of its custodian, the last checkpoint it cosigned, and the names
-// of its practitioners. Rows: 'r' ‖ time ‖ access → release, 'c' → checkpoint text, 'p' ‖ practitioner → name (JSON).
+// of its practitioners. Rows: 'm' → member whose node it is, 'r' ‖ time ‖ access → release, 'c' → checkpoint text, 'p' ‖ practitioner → name
+// (JSON).
 type book struct{ store state.Store }
 
 func (b book) set(key, value []byte) error {
@@ -24,6 +26,20 @@ func (b book) set(key, value []byte) error {
 		return err
 	}
 	return batch.Commit(true)
+}
+
+// claim makes the folder the member's, or finds that it is another's.
+func (b book) claim(member protocol.MemberID) error {
+	owner, ok, err := b.store.Get([]byte{'m'})
+	switch {
+	case err != nil:
+		return err
+	case !ok:
+		return b.set([]byte{'m'}, member[:])
+	case !bytes.Equal(owner, member[:]):
+		return fmt.Errorf("%w: of %x, the keys are of %s", ErrOtherMember, owner, member)
+	}
+	return nil
 }
 
 // record is custodian.Config.Record.
@@ -76,6 +92,10 @@ func CheckBookRow(key, value []byte) error {
 		var r custodian.Released
 		if err := json.Unmarshal(value, &r); err != nil {
 			return bad(err)
+		}
+	case len(key) == 1 && key[0] == 'm':
+		if len(value) != len(protocol.MemberID{}) {
+			return bad(errors.New("not a member's id"))
 		}
 	case len(key) == 1 && key[0] == 'c':
 		if _, err := c2sp.ParseCheckpoint(string(value)); err != nil {

@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -258,14 +259,29 @@ func (d *DevNet) resume(raw []byte) error {
 	if d.Genesis, d.Names, d.Passphrase, err = ReadDev(d.Dir); err != nil {
 		return err
 	}
-	for _, name := range d.Names {
+	for i, name := range d.Names {
 		k, err := LoadKeys(filepath.Join(d.Dir, "nodes", name, "keys.age"), d.Passphrase)
 		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if err := d.mustBe(i, k); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		d.keys = append(d.keys, k)
 	}
 	return d.choosePorts(f.Nodes)
+}
+
+// mustBe returns an error if keys are not the i-th member's.
+func (d *DevNet) mustBe(i int, k *Keys) error {
+	whose := slices.IndexFunc(d.Genesis.Members, func(m protocol.Member) bool { return m.Node.Validator == Public(k.Validator) })
+	switch whose {
+	case i:
+		return nil
+	case -1:
+		return fmt.Errorf("%w: its keys are of no member of this one", ledger.ErrOtherNetwork)
+	}
+	return fmt.Errorf("%w: its keys are those of %s", ErrOtherMember, d.Genesis.Members[whose].Name)
 }
 
 // choosePorts gives every node its three addresses. The first gateway's is the one asked for; gateways of before keep theirs if they are

@@ -100,8 +100,8 @@ func LoadKeys(path, passphrase string) (*Keys, error) {
 		return nil, err
 	}
 	id, err := age.NewScryptIdentity(passphrase)
-	if err != nil {
-		return nil, err
+	if err != nil { // an empty one
+		return nil, fmt.Errorf("%w: %w", ErrPassphrase, err)
 	}
 	id.SetMaxWorkFactor(20)
 	r, err := age.Decrypt(bytes.NewReader(raw), id)

@@ -137,8 +137,8 @@ type killer struct {
 	granted int // contracts made and revoked again
 }
 
-func TestKillFourNodes(t *testing.T) { t.Parallel(); killLoop(t, 4, 4) }
-func TestKillOneNode(t *testing.T)   { t.Parallel(); killLoop(t, 1, 4) }
+func TestKillFourNodes(t *testing.T) { t.Parallel(); killLoop(t, 4, 3) }
+func TestKillOneNode(t *testing.T)   { t.Parallel(); killLoop(t, 1, 3) }
 
 // killLoop kills the process that hosts a network, at random instants under load, and starts it again: whatever was acknowledged is there,
 // nothing is there by half, and the folder that the kill leaves has no fault.

@@ -92,6 +92,8 @@ type Node struct {
 var (
 	// ErrNotMember says that the keys are not those of a member with a node.
 	ErrNotMember = errors.New("these keys are not a founding member's")
+	// ErrOtherMember says that a folder is another member's node's. To run it would be to vote with a key whose votes are remembered elsewhere.
+	ErrOtherMember = errors.New("the folder is another member's node")
 	// ErrPortInUse says that another program listens where the node should.
 	ErrPortInUse = errors.New("the port is in use")
 )
@@ -160,6 +162,9 @@ func (n *Node) openLedger() (err error) {
 		return err
 	}
 	n.book = book{n.local}
+	if err := n.book.claim(n.member); err != nil {
+		return err
+	}
 	if n.ledger, err = ledger.Open(n.store); err != nil {
 		return err
 	}
