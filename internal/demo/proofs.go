@@ -135,6 +135,9 @@ func (p *play) completeOffline(ctx context.Context) (string, error) {
 		if !report.OK {
 			return "", failed("%s's export does not verify: %v", pt.name, report.Failures[0])
 		}
+		if len(report.Missing) > 0 {
+			return "", failed("%s's export lacks %d files", pt.name, len(report.Missing))
+		}
 		if report.Counts.Records != len(pt.written) {
 			return "", failed("%s's export proves %d records of %d", pt.name, report.Counts.Records, len(pt.written))
 		}

@@ -269,7 +269,7 @@ func (r *Replicator) Store(ctx context.Context, hash Hash, body io.Reader, size 
 	s.Wanted = min(r.opts.WriteCopies, r.opts.Copies, 1+len(without(members, self)))
 	answers := make(chan pushed, len(targets))
 	for _, id := range targets {
-		r.push(id, hash, size, func(err error) { answers <- pushed{id, err} })
+		r.push(id, hash, func(err error) { answers <- pushed{id, err} })
 	}
 	return r.await(ctx, s, answers, len(targets))
 }

@@ -66,7 +66,7 @@ func (r *Replicator) exchangeTimeout(size int64) time.Duration {
 }
 
 // push gives a file to a member in the background, trying again after failures; first hears how the first try went, exactly once.
-func (r *Replicator) push(id MemberID, hash Hash, size int64, first func(error)) {
+func (r *Replicator) push(id MemberID, hash Hash, first func(error)) {
 	l := r.lane(id)
 	select {
 	case l.queued <- struct{}{}:
