@@ -110,6 +110,26 @@ func (h *head) get(key []byte) ([]byte, bool, error) {
 	return h.Snapshot.Get(append(append(buf[:0], rowValue), key...))
 }
 
+// recall answers from the tree as far as it is loaded: that a key is new, which most are that a block writes, and short values. It is for
+// the writer alone, to whom buckets belong.
+func (h *head) recall(path *smt.Hash) (value []byte, has, known bool) {
+	p := h.tree
+	for depth := 0; p != nil; depth++ {
+		k := nibble(path, depth)
+		switch info := &p.children[k]; {
+		case info.count == 0:
+			return nil, false, true
+		case info.isPage():
+			p = p.pages[k].Load()
+		case p.buckets[k] == nil:
+			return nil, false, false
+		default:
+			return p.buckets[k].recall(path)
+		}
+	}
+	return nil, false, false
+}
+
 func (h *head) scan(lo, hi []byte, fn func(key, value []byte) (bool, error)) error {
 	end := []byte{rowValue + 1}
 	if hi != nil {
@@ -177,13 +197,11 @@ func (m *Map) Stage(t *Tx, version uint64, b Batch) (root [32]byte, err error) {
 // changes returns the writes of t by path.
 func (t *Tx) changes() (changes []change, err error) {
 	changes = make([]change, 0, t.written.Len())
-	var key []byte
 	t.written.Ascend(func(e *entry) bool {
 		if err = e.check(); err != nil {
 			return false
 		}
-		key = append(key[:0], e.key...)
-		c := change{leaf: smt.Leaf{Path: smt.Path(key)}, value: e.value, deleted: e.deleted, entry: e}
+		c := change{leaf: smt.Leaf{Path: *e.place()}, value: e.value, deleted: e.deleted, entry: e}
 		if !e.deleted {
 			c.leaf.Value = smt.Value(e.value)
 		}

@@ -1,8 +1,10 @@
 package state
 
 import (
+	"bytes"
 	"fmt"
 	"math/bits"
+	"slices"
 	"sync/atomic"
 
 	"github.com/anamnesis-health/anamnesis/protocol/smt"
@@ -164,6 +166,15 @@ func (b *bucket) addFrom(from *bucket, lo, hi int) {
 func (b *bucket) finish(depth int) smt.Hash {
 	b.inner = make([]smt.Hash, max(len(b.paths)-1, 0))
 	return b.rehash(depth, nil, true)
+}
+
+// recall tells whether there is a leaf, and its value if that is kept.
+func (b *bucket) recall(path *smt.Hash) (value []byte, has, known bool) {
+	i, has := slices.BinarySearchFunc(b.paths, path, func(x smt.Hash, p *smt.Hash) int { return bytes.Compare(x[:], p[:]) })
+	if !has {
+		return nil, false, true
+	}
+	return b.values[i], true, b.values[i] != nil
 }
 
 func (b *bucket) bytes() int { return len(b.paths)*bucketLeafBytes + b.kept }

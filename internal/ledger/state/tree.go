@@ -133,6 +133,9 @@ func (g *grower) applyBucket(s subtree, depth int, changes []change) (subtree, e
 		if len(b.paths) > bucketLeavesMax {
 			return g.build(b, 0, len(b.paths), depth), nil
 		}
+		if added, ok := old.carryInner(b, changes); ok {
+			return subtree{info: nodeInfo{b.rehash(depth*nibbleBits, added, false), uint64(len(b.paths)), g.version}, bucket: b}, nil
+		}
 		return g.finish(b, depth), nil
 	case len(dirty) == 0:
 		return s, nil
@@ -212,6 +215,36 @@ func (b *bucket) merge(changes []change) *bucket {
 	}
 	n.addFrom(b, at, len(b.paths))
 	return n
+}
+
+// carryInner gives n, which is b with changes made, the inner hashes of b that still hold, and returns the indices of the leaves that are new
+// or changed: above those, all has to be computed anew. A part of b without such a leaf stays the same node, split before the same leaf.
+// ok is false when leaves have gone, too.
+func (b *bucket) carryInner(n *bucket, changes []change) (dirty []int, ok bool) {
+	if len(b.inner) == 0 {
+		return nil, false
+	}
+	for i := range changes {
+		if changes[i].net && changes[i].deleted {
+			return nil, false
+		}
+	}
+	n.inner = make([]smt.Hash, len(n.paths)-1)
+	old := 0
+	for at := range n.paths {
+		if old == len(b.paths) || n.paths[at] != b.paths[old] {
+			dirty = append(dirty, at)
+			continue
+		}
+		if at > 0 && old > 0 {
+			n.inner[at-1] = b.inner[old-1]
+		}
+		if n.hashes[at] != b.hashes[old] {
+			dirty = append(dirty, at)
+		}
+		old++
+	}
+	return dirty, true
 }
 
 // finish makes a node of a bucket whose leaves are all there.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/google/btree"
+
+	"github.com/anamnesis-health/anamnesis/protocol/smt"
 )
 
 // Tx is an overlay on the head: it gathers the writes of one block, and reads see them. It belongs to one goroutine, and
@@ -27,6 +29,8 @@ type entry struct {
 	known   bool   // base and has are filled in
 	has     bool   // the head has the key
 	base    []byte // its value there
+	path    smt.Hash
+	hashed  bool // path is filled in
 }
 
 // journalEntry is an entry as it was before a write.
@@ -59,9 +63,20 @@ func (t *Tx) load(e *entry) (err error) {
 	if t.m.head.Load() != t.base {
 		return ErrStale
 	}
-	e.base, e.has, err = t.base.get([]byte(e.key))
+	var held bool
+	if e.base, e.has, held = t.base.recall(e.place()); !held {
+		e.base, e.has, err = t.base.get([]byte(e.key))
+	}
 	e.known = err == nil
 	return err
+}
+
+// place is where the entry's key stands in the tree.
+func (e *entry) place() *smt.Hash {
+	if !e.hashed {
+		e.path, e.hashed = smt.Path([]byte(e.key)), true
+	}
+	return &e.path
 }
 
 // Get returns the value of key as this transaction sees it. The caller must not change it, and may keep it.
