@@ -15,7 +15,7 @@ type Genesis struct {
 	Params  Params
 }
 
-// Params are the numbers that members govern.
+// Params are the numbers that a network begins with; no action changes them yet.
 type Params struct {
 	_                  struct{} `cbor:",toarray"`
 	QuotaMemberMinute  uint32   // envelopes a member may cause a minute, refused and rejected ones included

@@ -20,7 +20,6 @@ const (
 	RecordFileBytesMax      = 64 << 20
 	MembersMax              = 64
 	EndsBlockMax            = 256   // ends of contracts written per block; the rest wait for the next
-	DecisionStaleMillisMax  = 2_000 // a decision may not rest on a time older than this
 	TickMillisMin           = 1_000 // a tick moves time only when block time moved at least this far
 	ReceiverKeyBytes        = 1216  // X-Wing encapsulation key
 	CustodianCiphertextsMax = MembersMax

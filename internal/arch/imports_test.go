@@ -15,7 +15,7 @@ const module = "github.com/anamnesis-health/anamnesis/"
 var ranks = map[string]int{
 	"protocol": 0, "protocol/smt": 0, "protocol/c2sp": 0, // what everybody outside may import too
 	"internal/api": 10, "internal/ledger/state": 10, "internal/threshold": 10, "internal/translog": 10,
-	"internal/ledger/exec": 15, "internal/threshold/thresholdtest": 15,
+	"internal/ledger/exec": 15, "protocol/wiretest": 5, "internal/threshold/thresholdtest": 15,
 	"internal/ledger/registry": 20, "internal/ledger/consent": 20, "internal/ledger/journal": 20, "internal/ledger/keygen": 20,
 	"internal/ledger": 30, "internal/vault": 30, "internal/wallet": 30, "internal/fhir": 30,
 	"internal/ledger/ledgertest": 35, "internal/proof": 35,
@@ -33,7 +33,7 @@ var only = []struct {
 	why     string
 }{
 	{"github.com/cometbft/cometbft", []string{"internal/consensus"}, "the engine stays replaceable, and its types out of the ledger"},
-	{"github.com/cockroachdb/pebble", []string{"internal/ledger/state", "internal/consensus", "internal/bench"}, "the ledger sees state.Store, which tests can make fail; the engine keeps its blocks in its own, and bench measures"},
+	{"github.com/cockroachdb/pebble", []string{"internal/ledger/state", "internal/consensus", "internal/bench", "internal/fsck"}, "the ledger sees state.Store, which tests can make fail; the engine keeps its blocks in its own, bench measures and fsck reads the files themselves"},
 	{"github.com/cedar-policy/cedar-go", []string{"internal/ledger/consent"}, "its diagnostics come in random order, and a new version of it is a new protocol version"},
 	{"github.com/cloudflare/circl", []string{"internal/threshold"}, "group arithmetic is reviewed in one place"},
 	{"github.com/oasisprotocol/curve25519-voi", []string{"protocol", "internal/threshold"}, "one set of Ed25519 rules, in protocol"},

@@ -381,6 +381,12 @@ func decision(v *ledger.View, r protocol.Result, envelope []byte) (*api.AccessDe
 		if err := protocol.Decode(e.Entry.Outcome, &out); err != nil {
 			return nil, err
 		}
+		if !out.Permitted { // to the asker, what the patient closed looks like what nobody opened (EHDS Art. 8); the patient's log has the reason
+			out.Contracts = nil
+			if out.Reason == protocol.Forbidden {
+				out.Reason = protocol.NoContract
+			}
+		}
 		return &api.AccessDecision{ID: protocol.DerivedAccessID(r.ID, int(index)), Permitted: out.Permitted, Reason: out.Reason,
 			Advice: out.Reason.Advice(), Contracts: list(out.Contracts), Records: list(out.Records), Deadline: out.Deadline}, nil
 	}

@@ -144,6 +144,7 @@ type actor struct {
 	payer          protocol.MemberID  // whose quota the envelope costs
 	sponsor        protocol.PublicKey // for OpenJournal: the sponsoring member's key
 	opening        bool               // the envelope opens its journal, by a sponsor's leave
+	revoking       bool               // a patient's envelope that does nothing but revoke
 }
 
 // authenticate finds the actor, and that the envelope names a journal exactly if its actions need one.
@@ -171,7 +172,16 @@ func (b *block) authenticate(c *exec.Context, v *protocol.Verified) (actor, prot
 		return actor{payer: open.Sponsor, sponsor: m.Member.Key, opening: true}, protocol.Accepted
 	}
 	j, reason := journal.Authenticate(c)
-	return actor{payer: j.Sponsor}, reason
+	return actor{payer: j.Sponsor, revoking: onlyRevokes(v.Actions)}, reason
+}
+
+func onlyRevokes(actions []protocol.Action) bool {
+	for _, a := range actions {
+		if a.ActionType() != protocol.TypeRevoke {
+			return false
+		}
+	}
+	return true
 }
 
 // touchesJournal tells whether an action belongs to a patient's journal.

@@ -20,10 +20,11 @@ var (
 )
 
 // charge counts an envelope against its member, and against what that member may ask of one journal, whatever becomes of it. The patient
-// is counted apart, so that nobody's requests can use up what a revocation needs. Envelopes that name a journal that is not there cost the
+// is counted apart, and a revocation does not cost the sponsor: nobody's requests, nor a sponsor that is hostile or has sponsored
+// strangers, can use up what a revocation needs. Envelopes that name a journal that is not there cost the
 // member alone, for a row each of invented names would stay.
 func charge(c *exec.Context, by actor) protocol.Reason {
-	if !count(c, memberQuotas.Key(by.payer[:]), memberQuotas, c.Params.QuotaMemberMinute) {
+	if !by.revoking && !count(c, memberQuotas.Key(by.payer[:]), memberQuotas, c.Params.QuotaMemberMinute) {
 		return protocol.QuotaMember
 	}
 	if c.Journal.IsZero() || !by.opening && !isOpen(c) {

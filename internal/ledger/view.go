@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/anamnesis-health/anamnesis/internal/ledger/consent"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/exec"
@@ -66,11 +67,27 @@ func (l *Ledger) entry(index uint64) (s Stored, err error) {
 	if err != nil {
 		return s, err
 	}
-	if !ok || len(body) < 16 {
+	if !ok {
 		return s, exec.Broken{Err: fmt.Errorf("ledger: entry %d is missing", index)}
+	}
+	return stored(index, body)
+}
+
+// stored takes an entry's row apart.
+func stored(index uint64, body []byte) (s Stored, err error) {
+	if len(body) < 16 {
+		return s, exec.Broken{Err: fmt.Errorf("ledger: entry %d is cut off", index)}
 	}
 	s = Stored{Index: index, Salt: [16]byte(body), Raw: body[16:]}
 	return s, protocol.Decode(s.Raw, &s.Entry)
+}
+
+// Entries visits the view's entries in the log's order, from index on, until fn returns false.
+func (v *View) Entries(index uint64, fn func(Stored) bool) error {
+	return v.l.store.Scan(entryKey(index), entryKey(v.Head.Size), func(key, body []byte) (bool, error) {
+		s, err := stored(exec.ParseUint64(key[1:]), slices.Clone(body))
+		return err == nil && fn(s), err
+	})
 }
 
 // Journal visits a journal's entries in their order, from seq on, until fn returns false.

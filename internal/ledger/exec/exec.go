@@ -27,6 +27,8 @@ type Context struct {
 	Signer  protocol.Signer
 	Journal protocol.JournalID // zero: none named
 
+	scratch []byte // for rows on their way into Tx, which copies them
+
 	// Emit writes an event after the action's own entry, in the order of the calls.
 	Emit func(Event)
 }
@@ -116,7 +118,10 @@ func (t Table[V]) Has(c *Context, key []byte) bool {
 }
 
 // Put writes a row.
-func (t Table[V]) Put(c *Context, key []byte, row V) { c.Tx.Set(key, protocol.Encode(row)) }
+func (t Table[V]) Put(c *Context, key []byte, row V) {
+	c.scratch = protocol.AppendEncoding(c.scratch[:0], &row)
+	c.Tx.Set(key, c.scratch)
+}
 
 // Delete removes a row.
 func (t Table[V]) Delete(c *Context, key []byte) { c.Tx.Delete(key) }

@@ -32,6 +32,7 @@ type Map struct {
 	dirty   dirty
 	evictAt int // child of the root that is forgotten next
 	cache   int // cacheBytesMax, or less in tests
+	usual   int // keys that the last transaction touched
 }
 
 // dirty is what has changed since the page rows were last written.
@@ -175,6 +176,7 @@ func (m *Map) Stage(t *Tx, version uint64, b Batch) (root [32]byte, err error) {
 	if version <= h.meta.version {
 		return root, fmt.Errorf("%w: %d after %d", ErrVersion, version, h.meta.version)
 	}
+	m.usual = len(t.entries)
 	changes, err := t.changes()
 	if err != nil {
 		return root, err
@@ -196,18 +198,20 @@ func (m *Map) Stage(t *Tx, version uint64, b Batch) (root [32]byte, err error) {
 
 // changes returns the writes of t by path.
 func (t *Tx) changes() (changes []change, err error) {
-	changes = make([]change, 0, t.written.Len())
-	t.written.Ascend(func(e *entry) bool {
+	changes = make([]change, 0, len(t.written))
+	for _, e := range t.written {
+		if !e.set {
+			continue
+		}
 		if err = e.check(); err != nil {
-			return false
+			return nil, err
 		}
 		c := change{leaf: smt.Leaf{Path: *e.place()}, value: e.value, deleted: e.deleted, entry: e}
 		if !e.deleted {
 			c.leaf.Value = smt.Value(e.value)
 		}
 		changes = append(changes, c)
-		return true
-	})
+	}
 	slices.SortFunc(changes, comparePaths)
 	return changes, err
 }
@@ -234,14 +238,12 @@ func (s *staged) grow(t *Tx, changes []change, b Batch) error {
 		s.dirty.leaves++
 	}
 	key[0] = rowValue
-	t.written.Ascend(func(e *entry) bool {
-		if e.net {
-			err = put(b, append(key[:1], e.key...), e.value, e.deleted)
+	for i := range changes {
+		if e := changes[i].entry; e.net {
+			if err := put(b, append(key[:1], e.key...), e.value, e.deleted); err != nil {
+				return err
+			}
 		}
-		return err == nil
-	})
-	if err != nil {
-		return err
 	}
 	s.dirty.versions++
 	s.dirty.merged = append(slices.Clip(s.dirty.merged), g.merged...)

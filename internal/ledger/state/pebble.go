@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -36,7 +37,8 @@ type pebbleStore struct {
 	lock    *pebble.Lock
 	fs      vfs.FS
 	dir     string
-	reserve uint64 // bytes
+	reserve uint64       // bytes
+	usual   atomic.Int64 // bytes of the last batch
 
 	mu        sync.RWMutex // guards closed, snapshots, and ops.Add against ops.Wait
 	closed    bool
@@ -178,7 +180,10 @@ func (s *pebbleStore) scan(r pebble.Reader, lo, hi []byte, fn func(key, value []
 	return it.Error()
 }
 
-func (s *pebbleStore) NewBatch() Batch { return &pebbleBatch{store: s, b: s.db.NewBatch()} }
+// NewBatch makes room for as much as the last batch held.
+func (s *pebbleStore) NewBatch() Batch {
+	return &pebbleBatch{store: s, b: s.db.NewBatchWithSize(int(s.usual.Load()))}
+}
 
 func (s *pebbleStore) Snapshot() (Snapshot, error) {
 	s.mu.Lock()
@@ -274,11 +279,15 @@ func (b *pebbleBatch) Commit(durable bool) error {
 	if durable {
 		option = pebble.Sync
 	}
+	b.store.usual.Store(min(int64(b.b.Len())+int64(b.b.Len())/8, batchRoomMax))
 	if err := b.b.Commit(option); err != nil {
 		return fmt.Errorf("state: commit: %w", err)
 	}
 	return b.Close()
 }
+
+// batchRoomMax bounds the room made for a batch, in bytes.
+const batchRoomMax = 8 << 20
 
 // checkSpace refuses a commit while Pebble still has room to stop cleanly, instead of letting it fail half-way.
 func (s *pebbleStore) checkSpace(batchBytes uint64) error {

@@ -3,6 +3,7 @@ package state
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/google/btree"
 
@@ -15,15 +16,19 @@ type Tx struct {
 	m       *Map
 	base    *head
 	entries map[string]*entry     // every key read or written
-	written *btree.BTreeG[*entry] // those written, by key
-	journal []journalEntry        // what Revert undoes
+	written []*entry              // those ever written, in that order; what was reverted is no longer set
+	sorted  *btree.BTreeG[*entry] // written[:indexed] by key, for scans; nil until the first
+	indexed int
+	journal []journalEntry // what Revert undoes
+	room    []entry        // for new entries
 }
 
 // entry is what a Tx knows about one key.
 type entry struct {
 	key     string
 	value   []byte // as written; nil if deleted
-	set     bool   // written: value counts, and the entry stands in Tx.written
+	set     bool   // written: value counts
+	listed  bool   // stands in Tx.written
 	deleted bool   // written, by Delete
 	net     bool   // filled in by Stage: the head changes
 	known   bool   // base and has are filled in
@@ -42,14 +47,21 @@ type journalEntry struct {
 
 func entryLess(a, b *entry) bool { return a.key < b.key }
 
+// newTx makes room for as many keys as the last transaction that was staged had.
 func newTx(m *Map, base *head) *Tx {
-	return &Tx{m: m, base: base, entries: map[string]*entry{}, written: btree.NewG(32, entryLess)}
+	return &Tx{m: m, base: base, entries: make(map[string]*entry, m.usual), journal: make([]journalEntry, 0, m.usual), written: make([]*entry, 0, m.usual)}
 }
+
+const roomEntries = 256 // made at once
 
 func (t *Tx) at(key []byte) *entry {
 	e := t.entries[string(key)]
 	if e == nil {
-		e = &entry{key: string(key)}
+		if len(t.room) == 0 {
+			t.room = make([]entry, roomEntries)
+		}
+		e, t.room = &t.room[0], t.room[1:]
+		e.key = string(key)
 		t.entries[e.key] = e
 	}
 	return e
@@ -102,8 +114,8 @@ func (t *Tx) Delete(key []byte) { t.write(key, nil, true) }
 func (t *Tx) write(key, value []byte, deleted bool) {
 	e := t.at(key)
 	t.journal = append(t.journal, journalEntry{e, e.value, e.set, e.deleted})
-	if !e.set {
-		t.written.ReplaceOrInsert(e)
+	if !e.listed {
+		t.written, e.listed = append(t.written, e), true
 	}
 	e.value, e.set, e.deleted = value, true, deleted
 }
@@ -120,9 +132,6 @@ func (t *Tx) Revert(mark int) {
 		t.journal[last] = journalEntry{}
 		t.journal = t.journal[:last]
 		j.e.value, j.e.set, j.e.deleted = j.value, j.set, j.deleted
-		if !j.set {
-			t.written.Delete(j.e)
-		}
 	}
 }
 
@@ -170,10 +179,13 @@ func (s *merged) emit(key, value []byte) (bool, error) {
 func (s *merged) overlay(bound []byte, inclusive bool) (bool, error) {
 	for {
 		var e *entry
-		s.t.written.AscendGreaterOrEqual(&entry{key: s.next}, func(x *entry) bool {
+		s.t.byKey().AscendGreaterOrEqual(&entry{key: s.next}, func(x *entry) bool {
 			e = x
-			return false
+			return !x.set
 		})
+		if e != nil && !e.set {
+			return true, nil // all that follow were reverted
+		}
 		if e == nil {
 			return true, nil
 		}
@@ -190,15 +202,22 @@ func (s *merged) overlay(bound []byte, inclusive bool) (bool, error) {
 	}
 }
 
+// byKey brings the index of what was written up to date.
+func (t *Tx) byKey() *btree.BTreeG[*entry] {
+	if t.sorted == nil {
+		t.sorted = btree.NewG(32, entryLess)
+	}
+	for _, e := range t.written[t.indexed:] {
+		t.sorted.ReplaceOrInsert(e)
+	}
+	t.indexed = len(t.written)
+	return t.sorted
+}
+
 // Changed reports whether committing would change the map: a write of the value that is there already does not. A read
 // error counts as a change; Stage then returns it.
 func (t *Tx) Changed() bool {
-	changed := false
-	t.written.Ascend(func(e *entry) bool {
-		changed = t.load(e) != nil || e.differs()
-		return !changed
-	})
-	return changed
+	return slices.ContainsFunc(t.written, func(e *entry) bool { return e.set && (t.load(e) != nil || e.differs()) })
 }
 
 // differs reports whether a loaded entry differs from the head.
