@@ -40,10 +40,11 @@ var only = []struct {
 	{"github.com/fxamacker/cbor", []string{"protocol", "internal/gateway"}, "one canonical encoding, in protocol; gateways show entries, whose actions are raw CBOR"},
 	{"gocloud.dev", []string{"internal/vault"}, "blobs are the vault's"},
 	{"github.com/spf13/cobra", []string{"cmd/anamnesis"}, "the packages know nothing of command lines"},
-	{"testing", []string{"internal/ledger/ledgertest", "internal/threshold/thresholdtest"}, "no test code in the program"},
+	{"testing", []string{"internal/ledger/ledgertest", "internal/threshold/thresholdtest", "protocol/wiretest"}, "no test code in the program"},
+	{module + "protocol/wiretest", nil, "for tests"},
 	{module + "internal/ledger/ledgertest", nil, "for tests"},
 	{module + "internal/threshold/thresholdtest", nil, "for tests"},
-	{"math/rand", []string{"internal/synth", "internal/vault", "internal/bench"}, "what must be unguessable comes from crypto/rand; what is made up needs a seed, and the jitter of retries may be anything"},
+	{"math/rand", []string{"internal/synth", "internal/vault", "internal/bench", "protocol/wiretest"}, "what must be unguessable comes from crypto/rand; what is made up needs a seed, and the jitter of retries may be anything"},
 }
 
 // browser packages build for js/wasm: wallets and auditors run them there.
