@@ -98,9 +98,7 @@ func (s *script) network(d *datadriven.TestData) string {
 		}
 	}
 	d.MaybeScanArgs(s.t, "members", &members)
-	s.who, s.envelopes = map[string]*ledgertest.Who{}, map[string]*protocol.Verified{}
-	s.names, s.ids = map[string]string{}, map[string][16]byte{}
-	s.ceremony = ceremony{map[string]*threshold.ReceiverKey{}, map[string]*threshold.Dealing{}}
+	s.reset()
 	s.dir = ""
 	if d.HasArg("pebble") {
 		s.dir = s.t.TempDir()
@@ -115,6 +113,13 @@ func (s *script) network(d *datadriven.TestData) string {
 	}
 	s.w.Time = (s.w.Time/60_000 + 1) * 60_000 // scripts begin with a fresh minute
 	return s.describeHead()
+}
+
+// reset forgets everybody.
+func (s *script) reset() {
+	s.who, s.envelopes = map[string]*ledgertest.Who{}, map[string]*protocol.Verified{}
+	s.names, s.ids = map[string]string{}, map[string][16]byte{}
+	s.ceremony = ceremony{map[string]*threshold.ReceiverKey{}, map[string]*threshold.Dealing{}}
 }
 
 func (s *script) open(memory state.Store) state.Store {
