@@ -40,7 +40,7 @@ var only = []struct {
 	{"github.com/fxamacker/cbor", []string{"protocol", "internal/gateway"}, "one canonical encoding, in protocol; gateways show entries, whose actions are raw CBOR"},
 	{"gocloud.dev", []string{"internal/vault"}, "blobs are the vault's"},
 	{"github.com/spf13/cobra", []string{"cmd/anamnesis"}, "the packages know nothing of command lines"},
-	{"testing", []string{"protocol/wiretest", "internal/ledger/ledgertest", "internal/threshold/thresholdtest", "protocol/wiretest"}, "no test code in the program"},
+	{"testing", []string{"internal/ledger/ledgertest", "internal/threshold/thresholdtest", "protocol/wiretest"}, "no test code in the program"},
 	{module + "protocol/wiretest", nil, "for tests"},
 	{module + "internal/ledger/ledgertest", nil, "for tests"},
 	{module + "internal/threshold/thresholdtest", nil, "for tests"},
