@@ -32,6 +32,14 @@ func Encode(v any) []byte {
 	return encodeGeneral(v)
 }
 
+// AppendEncoding appends the canonical encoding to memory that is at hand.
+func AppendEncoding(b []byte, v any) []byte {
+	if a, ok := v.(Appender); ok {
+		return a.AppendCanonical(b)
+	}
+	return append(b, encodeGeneral(v)...)
+}
+
 func encodeGeneral(v any) []byte {
 	b, err := encoder.Marshal(v)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/anamnesis-health/anamnesis/internal/ledger"
 	"github.com/anamnesis-health/anamnesis/internal/vault"
 	"github.com/anamnesis-health/anamnesis/internal/wallet"
 	"github.com/anamnesis-health/anamnesis/protocol"
@@ -38,22 +39,22 @@ func (x index) Files(ctx context.Context, cursor string, limit int) (page []vaul
 		return nil, cursor, err
 	}
 	defer view.Close()
-	for len(page) < limit && at < view.Head.Size && ctx.Err() == nil {
-		s, err := view.Entry(at)
-		if err != nil {
-			return nil, cursor, err
+	var bad error
+	err = view.Entries(at, func(s ledger.Stored) bool {
+		at = s.Index + 1
+		if s.Entry.Type == protocol.TypeAddRecord {
+			var a protocol.AddRecord
+			if bad = protocol.Decode(s.Entry.Action, &a); bad != nil {
+				return false
+			}
+			page = append(page, vault.File{Hash: a.Ciphertext, Size: int64(a.Size)})
 		}
-		at++
-		if s.Entry.Type != protocol.TypeAddRecord {
-			continue
-		}
-		var a protocol.AddRecord
-		if err := protocol.Decode(s.Entry.Action, &a); err != nil {
-			return nil, cursor, err
-		}
-		page = append(page, vault.File{Hash: a.Ciphertext, Size: int64(a.Size)})
+		return len(page) < limit && ctx.Err() == nil
+	})
+	if err = errors.Join(err, bad, ctx.Err()); err != nil {
+		return nil, cursor, err
 	}
-	return page, strconv.FormatUint(at, 10), ctx.Err()
+	return page, strconv.FormatUint(at, 10), nil
 }
 
 const (
