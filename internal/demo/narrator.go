@@ -69,7 +69,7 @@ func (n *narrator) log(patient string, lines []logLine) {
 	}
 	fmt.Fprintf(n.out, "\n      The log of %s, newest last:\n", patient)
 	for _, l := range lines[max(0, len(lines)-12):] {
-		fmt.Fprintf(n.out, "      %-8s  %s\n", l.Time, clip(l.Text, 96))
+		fmt.Fprintf(n.out, "      %-8s  %s", l.Time, strings.TrimLeft(wrap(l.Text, 100, strings.Repeat(" ", 16)), " "))
 	}
 	fmt.Fprintln(n.out)
 }
@@ -83,12 +83,12 @@ func (n *narrator) close(r Result, err error) {
 		verdict, r.Patients, r.ResourcesIn, r.ResourcesRead, r.Records, r.Entries, r.Reads.Permitted, r.Reads.Refused, r.Receipts, r.Tampering, r.Tampering, r.Seconds)
 }
 
-func clip(s string, most int) string {
-	r := []rune(s)
-	if len(r) <= most {
-		return s
+// count is a number and its noun: 1 resource, 2 resources.
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
 	}
-	return string(r[:most-1]) + "…"
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 func wrap(s string, width int, indent string) string {
