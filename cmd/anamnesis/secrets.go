@@ -19,7 +19,7 @@ type secrets struct {
 }
 
 const (
-	passphraseVariable = "ANAMNESIS_PASSPHRASE"
+	passphraseVariable = "ANAMNESIS_PASSPHRASE" //nolint:gosec // the name of a variable, not what is in it
 	passphraseBytesMax = 4 << 10
 )
 
