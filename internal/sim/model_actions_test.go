@@ -78,10 +78,11 @@ func (m *model) practitioner(s protocol.Signer, now uint64) (actor, protocol.Rea
 }
 
 func (m *model) charge(v *protocol.Verified, payer protocol.MemberID) protocol.Reason {
-	if !m.count("m"+string(payer[:]), m.params.QuotaMemberMinute) {
+	patient := v.Body.Signer.Kind == protocol.ActorPatient
+	revoking := patient && !slices.ContainsFunc(v.Actions, func(a protocol.Action) bool { return a.ActionType() != protocol.TypeRevoke })
+	if !revoking && !m.count("m"+string(payer[:]), m.params.QuotaMemberMinute) {
 		return protocol.QuotaMember
 	}
-	patient := v.Body.Signer.Kind == protocol.ActorPatient
 	_, opening := v.Actions[0].(*protocol.OpenJournal)
 	if v.Body.Journal.IsZero() || m.journals[v.Body.Journal] == nil && !(opening && patient) {
 		return protocol.Accepted

@@ -40,7 +40,7 @@ func open(t testing.TB, s state.Store) *ledger.Ledger {
 
 // The ledger does what the model says, whatever it is sent, restarts and dropped blocks included, and its invariants hold.
 func TestModel(t *testing.T) {
-	base, w := founded(t, 3, func(g *protocol.Genesis) { g.Params.QuotaMemberMinute, g.Params.QuotaJournalMinute = 15, 5 })
+	base, w := founded(t, 3, func(g *protocol.Genesis) { g.Params.QuotaMemberMinute, g.Params.QuotaJournalMinute = 4, 2 })
 	rapid.Check(t, func(rt *rapid.T) {
 		store := base.Crash(false)
 		world := *w
