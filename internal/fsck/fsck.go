@@ -71,6 +71,9 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		if o.Passphrase == "" {
 			o.Passphrase = pass
 		}
+		for _, problem := range node.CheckDev(o.Dir) {
+			r.Findings = append(r.Findings, Finding{Node: "-", Level: Fault, Where: "network", Detail: problem.Error()})
+		}
 		heads := map[uint64]protocol.Hash{}
 		for i, name := range names {
 			c := &check{Options: o, report: r, name: name, dir: filepath.Join(o.Dir, "nodes", name), genesis: g, self: g.Members[i]}
@@ -89,7 +92,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		}
 	case errors.Is(err, node.ErrOtherFiles):
 		r.Findings = append(r.Findings, Finding{Node: "-", Level: Fault, Where: "network", Detail: err.Error()})
-		return r, nil
+		return r, nil // nothing else can be read without the genesis
 	default:
 		return nil, err
 	}
@@ -106,6 +109,11 @@ func single(o Options, r *Report) (*check, error) {
 	if _, err := os.Stat(filepath.Join(o.Dir, "keys.age")); err != nil {
 		return nil, fmt.Errorf("%w: %s", ErrNoNode, o.Dir)
 	}
+	c := &check{Options: o, report: r, name: filepath.Base(o.Dir), dir: o.Dir}
+	if sound, err := c.storage("ledger", filepath.Join(o.Dir, "ledger")); err != nil || !sound {
+		return c, err
+	}
+	r.Findings, c.count = r.Findings[:0], 0 // run looks again
 	store, err := state.OpenPebble(filepath.Join(o.Dir, "ledger"), state.PebbleOptions{ReadOnly: true})
 	if err != nil {
 		return nil, err
@@ -113,14 +121,29 @@ func single(o Options, r *Report) (*check, error) {
 	defer func() { _ = store.Close() }()
 	l, err := ledger.Open(store)
 	if err != nil {
-		return nil, err
+		c.find(Fault, "ledger", "cannot be read: %v", err)
+		return c, nil
 	}
 	defer func() { _ = l.Close() }()
 	g, ok := l.Genesis()
 	if !ok {
 		return nil, ledger.ErrNotBegun
 	}
-	return &check{Options: o, report: r, name: filepath.Base(o.Dir), dir: o.Dir, genesis: g}, nil
+	c.genesis = g
+	c.self = whose(o, g)
+	return c, nil
+}
+
+// whose is the member whose keys lie in the folder, zero if they cannot be opened; keys says why.
+func whose(o Options, g protocol.Genesis) protocol.Member {
+	if k, err := node.LoadKeys(filepath.Join(o.Dir, "keys.age"), o.Passphrase); err == nil {
+		for _, m := range g.Members {
+			if m.Node.Validator == node.Public(k.Validator) {
+				return m
+			}
+		}
+	}
+	return protocol.Member{}
 }
 
 // check is the check of one node.
@@ -133,7 +156,8 @@ type check struct {
 	self    protocol.Member // zero if not known
 	count   int
 	head    ledger.Head
-	checked bool // the ledger was executed again up to head
+	checked bool            // the ledger was executed again up to head
+	sound   map[string]bool // the Pebble folders whose files are well: only these are opened
 }
 
 func (c *check) find(level Level, where, format string, args ...any) {
@@ -143,24 +167,41 @@ func (c *check) find(level Level, where, format string, args ...any) {
 	c.report.Findings = append(c.report.Findings, Finding{Node: c.name, Level: level, Where: where, Detail: fmt.Sprintf(format, args...)})
 }
 
-func (c *check) run(ctx context.Context) error {
+func (c *check) run(ctx context.Context) (err error) {
 	c.report.Chain = c.genesis.Chain
-	store, err := state.OpenPebble(filepath.Join(c.dir, "ledger"), state.PebbleOptions{ReadOnly: true})
-	if errors.Is(err, state.ErrLocked) {
-		return fmt.Errorf("%w: stop the node first", node.ErrInUse)
+	c.sound = map[string]bool{}
+	for _, part := range []string{"ledger", "book", "engine"} {
+		dir := filepath.Join(c.dir, part)
+		if part == "engine" {
+			dir = filepath.Join(dir, "store")
+		}
+		if c.sound[part], err = c.storage(part, dir); err != nil {
+			return err
+		}
 	}
-	if err != nil {
-		c.find(Fault, "ledger", "cannot be opened: %v", err)
-	} else {
-		c.ledger(ctx, store)
+	if c.sound["ledger"] {
+		store, err := state.OpenPebble(filepath.Join(c.dir, "ledger"), state.PebbleOptions{ReadOnly: true})
+		if err != nil {
+			return err
+		}
+		c.try("ledger", func() { c.ledger(ctx, store) })
 		if err := store.Close(); err != nil {
 			c.find(Fault, "ledger", "%v", err)
 		}
 	}
-	c.vault(ctx)
-	c.keys()
-	c.book()
+	c.try("engine", c.votes)
+	c.try("vault", func() { c.vault(ctx) })
+	c.try("keys", c.keys)
+	c.try("book", c.book)
+	c.strangers()
 	return ctx.Err()
+}
+
+// try makes a panic over what a folder holds a finding: a check that ends early says nothing of the rest.
+func (c *check) try(where string, do func()) {
+	if err := guard(func() error { do(); return nil }); err != nil {
+		c.find(Fault, where, "%v", err)
+	}
 }
 
 // ledger executes the blocks again and compares.
@@ -182,6 +223,9 @@ func (c *check) ledger(ctx context.Context, store state.Store) {
 	c.report.Entries = max(c.report.Entries, c.head.Size)
 	if err := l.Check(); err != nil {
 		c.find(Fault, "ledger", "%v", err)
+	}
+	if !c.sound["engine"] {
+		return
 	}
 	dir := filepath.Join(c.dir, "engine")
 	chain, err := consensus.Blocks(dir, node.EngineGenesis(c.genesis))

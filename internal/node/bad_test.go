@@ -282,4 +282,3 @@ func flip(t testing.TB, name string, at int) {
 	b[at] ^= 0x10
 	write(t, name, b)
 }
-

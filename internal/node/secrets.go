@@ -88,7 +88,12 @@ func ReadShare(dir, passphrase string, generation uint32) (*threshold.Share, err
 	if err != nil {
 		return nil, err
 	}
-	s := &secrets{dir: filepath.Join(dir, "secrets"), key: keys.Storage}
+	return keys.Share(dir, generation)
+}
+
+// Share is ReadShare for whoever has opened the node's keys.
+func (k *Keys) Share(dir string, generation uint32) (*threshold.Share, error) {
+	s := &secrets{dir: filepath.Join(dir, "secrets"), key: k.Storage}
 	raw, ok, err := s.Get(fmt.Sprintf("share-%d", generation))
 	if err != nil {
 		return nil, err
