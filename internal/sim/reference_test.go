@@ -37,7 +37,7 @@ func (t *town) next() step {
 		t.T.Fatal(err)
 	}
 	t.agree(b, applied)
-	return step{b, fmt.Sprint(applied.Results), applied.Head}
+	return step{b, fmt.Sprint(slices.Concat(applied.Results...)), applied.Head}
 }
 
 // agree holds what the ledger did against what the model says.

@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/anamnesis-health/anamnesis/internal/ledger"
@@ -133,7 +134,7 @@ func (r *replica) deliver(history []step) {
 	if !ok {
 		return
 	}
-	applied, err := r.l.Apply(s.block)
+	applied, err := r.l.Apply(r.regrouped(s.block))
 	if err != nil {
 		r.fatalf("%v", err)
 	}
@@ -141,9 +142,27 @@ func (r *replica) deliver(history []step) {
 	if err := r.l.Commit(); err != nil {
 		r.fatalf("%v", err)
 	}
-	if got := fmt.Sprint(applied.Results); r.l.Head() != s.head || got != s.results {
+	if got := fmt.Sprint(slices.Concat(applied.Results...)); r.l.Head() != s.head || got != s.results {
 		r.fatalf("head %+v instead of %+v\n%s\n%s", r.l.Head(), s.head, got, s.results)
 	}
+}
+
+// regrouped is the block with its envelopes in other parcels, now and then: parcels are how envelopes travel, and mean nothing.
+func (r *replica) regrouped(b ledger.Block) ledger.Block {
+	all := slices.Concat(b.Parcels...)
+	if r.dice == nil || len(all) == 0 {
+		return b
+	}
+	switch r.n(6) {
+	case 0:
+		b.Parcels = [][]*protocol.Verified{all}
+	case 1:
+		b.Parcels = nil
+		for i := range all {
+			b.Parcels = append(b.Parcels, all[i:i+1])
+		}
+	}
+	return b
 }
 
 // failCommit lets a commit fail, with the batch written or not; the process stops, as it must, and what it finds is one of the two.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -113,7 +114,7 @@ func history(t *testing.T, d dice, blocks int) {
 	t.Logf("%d members, %d blocks, %d entries; %d accesses asked for, released %d, refused %d, opened %d", members, blocks, w.L.Head().Size,
 		len(town.accesses), board.released, board.refused, board.opened)
 	t.Log("results and decisions: ", town.tally)
-	if board.released == 0 || board.refused == 0 {
+	if blocks >= 300 && (board.released == 0 || board.refused == 0) {
 		t.Error("nothing was released, or nothing refused: the history shows nothing")
 	}
 }
@@ -143,7 +144,7 @@ func heads(t *testing.T, genesis []byte, past []step) {
 		if err := r.l.Commit(); err != nil {
 			t.Fatal(err)
 		}
-		past[i].results, past[i].head = fmt.Sprint(applied.Results), applied.Head
+		past[i].results, past[i].head = fmt.Sprint(slices.Concat(applied.Results...)), applied.Head
 	}
 }
 
@@ -177,9 +178,13 @@ func (b *board) ask() {
 	if len(b.accesses) == 0 {
 		return
 	}
-	id := b.accesses[len(b.accesses)-1-b.n(min(len(b.accesses), 15))]
-	a, permitted := b.model.accesses[id]
-	if !permitted && b.n(3) > 0 || len(b.capsules) == 0 {
+	recent := b.accesses[max(0, len(b.accesses)-60):]
+	if open := slices.DeleteFunc(slices.Clone(recent), func(id protocol.AccessID) bool { return len(b.model.accesses[id].records) == 0 }); len(open) > 0 && b.n(6) > 0 {
+		recent = open // mostly one that once was permitted
+	}
+	id := pick(b, recent)
+	a := b.model.accesses[id]
+	if len(b.capsules) == 0 {
 		return
 	}
 	record := b.records[b.n(len(b.records))]
