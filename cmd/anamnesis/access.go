@@ -198,7 +198,7 @@ func (c *cli) read(ctx context.Context, s *staff, a *client.Access, f *filter, d
 	}
 	known := namesOf(s.Client, nil)
 	known.as = s.identity()
-	v := readView{Access: a.Decision.ID, Records: len(records), Resources: timeline(ctx, known, records, f), Liars: liars}
+	v := readView{Access: a.Decision.ID, Records: len(records), Resources: timeline(ctx, known, records, nil, f), Liars: liars}
 	if dir != "" {
 		for _, r := range records {
 			files, err := writeResources(dir, r)
@@ -247,7 +247,7 @@ func (c *cli) listAsReader(ctx context.Context, access string, f *filter) error 
 	}
 	known := namesOf(s.Client, nil)
 	known.as = s.identity()
-	return c.showLines(timeline(ctx, known, records, f))
+	return c.showLines(timeline(ctx, known, records, nil, f))
 }
 
 // readAll opens one access, or all whose keys are here; a record that several open comes once.

@@ -25,11 +25,15 @@ import (
 // line is a resource on the timeline, with who wrote it and where it is from.
 type line struct {
 	fhir.Item
-	Author   string            `json:"author"` // the member that wrote the record
-	Source   string            `json:"source"` // the organisation that the content comes from
-	Record   protocol.RecordID `json:"record"`
-	Index    int               `json:"index"` // in the record
-	Recorded uint64            `json:"recorded_ms"`
+	Author string            `json:"author"` // the member that wrote the record
+	Source string            `json:"source"` // the organisation that the content comes from
+	Record protocol.RecordID `json:"record"`
+	Index  int               `json:"index"` // in the record
+	// Proof shows that this resource is part of the record, against the root in the record's entry, to somebody who has no other resource of
+	// it (docs/spec/record.md). Entry is that entry's index in the log: `log receipt` proves it. A reader learns it from the patient.
+	Proof    wallet.ResourceProof `json:"proof"`
+	Entry    *uint64              `json:"entry,omitempty"`
+	Recorded uint64               `json:"recorded_ms"`
 }
 
 // filter chooses lines.
@@ -111,7 +115,11 @@ func (c *cli) listOwn(ctx context.Context, f *filter) error {
 	records, broken := c.openOwn(ctx, p, rows, f.want)
 	known := namesOf(p.Client, nil)
 	known.as = client.Patient(p.keys)
-	if err := c.showLines(timeline(ctx, known, records, f)); err != nil {
+	entries := map[protocol.RecordID]uint64{}
+	for _, r := range rows {
+		entries[r.ID] = r.Entry
+	}
+	if err := c.showLines(timeline(ctx, known, records, entries, f)); err != nil {
 		return err
 	}
 	return c.broken(broken)
@@ -155,13 +163,16 @@ func (c *cli) broken(errs []error) error {
 }
 
 // timeline makes lines of records, by date; what has no date comes last.
-func timeline(ctx context.Context, known *names, records []*wallet.Record, f *filter) []line {
+func timeline(ctx context.Context, known *names, records []*wallet.Record, entries map[protocol.RecordID]uint64, f *filter) []line {
 	out := []line{}
 	for _, r := range records {
 		author := known.author(ctx, r.Manifest.Author)
 		for i, raw := range r.Resources {
 			l := line{Item: fhir.Summarise(resourceOf(raw, r.Manifest)), Author: author, Source: cmp.Or(r.Manifest.Source.Name, author),
-				Record: r.Manifest.Record, Index: i, Recorded: r.Manifest.Recorded}
+				Record: r.Manifest.Record, Index: i, Recorded: r.Manifest.Recorded, Proof: r.Prove(i)}
+			if at, ok := entries[r.Manifest.Record]; ok {
+				l.Entry = &at
+			}
 			if f.takes(l) {
 				out = append(out, l)
 			}

@@ -211,6 +211,7 @@ type Record struct {
 	ID           protocol.RecordID       `json:"id"`
 	Journal      protocol.JournalID      `json:"journal"`
 	Seq          uint64                  `json:"seq"`
+	Entry        uint64                  `json:"entry"` // index of its entry in the log
 	Label        protocol.Label          `json:"label"`
 	Member       protocol.MemberID       `json:"member"`
 	Practitioner protocol.PractitionerID `json:"practitioner"`

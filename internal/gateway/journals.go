@@ -184,7 +184,7 @@ func record(v *ledger.View, n journal.Named) (api.Record, error) {
 	out := api.Record{ID: n.ID, Journal: r.Journal, Seq: r.Seq, Label: r.Label, Member: r.Member, Practitioner: r.Practitioner, Recorded: r.Recorded,
 		Ciphertext: r.Ciphertext, Size: r.Size, Capsule: r.Capsule, Generation: r.Generation, Manifest: r.Manifest, Root: r.Root}
 	err := v.Journal(r.Journal, r.Seq, func(s ledger.Stored) bool {
-		out.AuthorKey = s.Entry.Signer.Key
+		out.AuthorKey, out.Entry = s.Entry.Signer.Key, s.Index
 		return false
 	})
 	return out, err
