@@ -53,7 +53,9 @@ func AppendUint(b []byte, n uint64) []byte { return appendHead(b, majorUint, n) 
 func AppendBytes(b, s []byte) []byte { return append(appendHead(b, majorBytes, uint64(len(s))), s...) }
 
 // AppendText appends a text string.
-func AppendText(b []byte, s string) []byte { return append(appendHead(b, majorText, uint64(len(s))), s...) }
+func AppendText(b []byte, s string) []byte {
+	return append(appendHead(b, majorText, uint64(len(s))), s...)
+}
 
 // AppendBool appends true or false.
 func AppendBool(b []byte, v bool) []byte {
