@@ -82,6 +82,9 @@ func (l *Ledger) checkEntries(v *View) error {
 			return err
 		}
 	}
+	if first, err := v.Entry(0); err != nil || first.Entry.Type != protocol.EventGenesis || string(first.Entry.Action) != string(protocol.Encode(l.genesis)) {
+		return finding("the genesis is not the one that the log begins with (%v)", err)
+	}
 	last, err := v.Entry(v.Head.Size - 1)
 	if err != nil {
 		return err
