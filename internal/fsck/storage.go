@@ -49,7 +49,7 @@ func (c *check) storage(where, dir string) (sound bool, err error) {
 	defer func() { err = errors.Join(err, lock.Close()) }()
 	sound = true
 	for _, f := range files {
-		if problem, level := checkPebbleFile(filepath.Join(dir, f.Name()), f); problem != nil {
+		if level, problem := checkPebbleFile(filepath.Join(dir, f.Name()), f); problem != nil {
 			c.find(level, where, "%s: %v", f.Name(), problem)
 			sound = sound && level != Fault
 		}
@@ -66,34 +66,34 @@ func (c *check) storage(where, dir string) (sound bool, err error) {
 }
 
 // checkPebbleFile checks one file of a Pebble folder by itself.
-func checkPebbleFile(path string, f os.DirEntry) (problem error, level Level) { //nolint:revive // the problem is a result, not a failure
+func checkPebbleFile(path string, f os.DirEntry) (level Level, problem error) {
 	name := pebbleFile.FindStringSubmatch(f.Name())
 	if name == nil || f.IsDir() {
-		return errors.New("is no file of the store's"), Note
+		return Note, errors.New("is no file of the store's")
 	}
 	if name[2] == "sst" {
-		return guard(func() error { return checkTable(path) }), Fault
+		return Fault, guard(func() error { return checkTable(path) })
 	}
 	raw, err := os.ReadFile(path)
 	if err != nil {
-		return err, Fault
+		return Fault, err
 	}
 	switch {
 	case name[2] == "log":
 		n, err := strconv.ParseUint(name[1], 10, 64)
 		if err != nil {
-			return err, Fault
+			return Fault, err
 		}
 		return checkLog(raw, uint32(n))
 	case name[3] == "MANIFEST":
-		problem, _ = checkLog(raw, 0)
-		return problem, Fault
+		_, problem = checkLog(raw, 0)
+		return Fault, problem
 	case name[3] == "OPTIONS":
-		return guard(func() error { return checkOptions(string(raw)) }), Fault
+		return Fault, guard(func() error { return checkOptions(string(raw)) })
 	case len(raw) > 0: // markers and LOCK say what they say by their names
-		return errors.New("should be empty"), Fault
+		return Fault, errors.New("should be empty")
 	}
-	return nil, Note
+	return Note, nil
 }
 
 // guard turns a panic of the storage library over unreadable bytes into an error.
@@ -265,7 +265,7 @@ func chunkAt(raw []byte, at int, number uint32) (size int, ok bool) {
 
 // checkLog goes through a log. Where no chunk is whole it ends; whole ones beyond prove that something in between was damaged. A torn last
 // chunk is what a node leaves that did not stop cleanly: worth a note.
-func checkLog(raw []byte, number uint32) (problem error, level Level) { //nolint:revive // as above
+func checkLog(raw []byte, number uint32) (level Level, problem error) {
 	at := 0
 	for at < len(raw) {
 		if left := logBlock - at%logBlock; left < 19 && allZero(raw[at:min(len(raw), at+left)]) {
@@ -278,20 +278,20 @@ func checkLog(raw []byte, number uint32) (problem error, level Level) { //nolint
 		}
 		at += size
 	}
-	return nil, Note
+	return Note, nil
 }
 
-func checkLogEnd(raw []byte, at int, number uint32) (problem error, level Level) { //nolint:revive // as above
+func checkLogEnd(raw []byte, at int, number uint32) (level Level, problem error) {
 	for next := at + 1; next < len(raw); next++ {
 		if _, ok := chunkAt(raw, next, number); ok {
-			return fmt.Errorf("damaged at byte %d: whole records follow", at), Fault
+			return Fault, fmt.Errorf("damaged at byte %d: whole records follow", at)
 		}
 	}
 	trailer := binary.LittleEndian.AppendUint32([]byte{6: kindRecyclable}, number+1) // an empty chunk of the next log's
 	if rest := raw[at:]; bytes.HasPrefix(rest, trailer) || allZero(rest) {
-		return nil, Note // the log was closed; or the rest of it was never written to
+		return Note, nil // the log was closed; or the rest of it was never written to
 	}
-	return fmt.Errorf("its last record, at byte %d, is torn or damaged (a node that was not stopped cleanly leaves that)", at), Note
+	return Note, fmt.Errorf("its last record, at byte %d, is torn or damaged (a node that was not stopped cleanly leaves that)", at)
 }
 
 func allZero(b []byte) bool { return len(bytes.Trim(b, "\x00")) == 0 }

@@ -56,26 +56,22 @@ func peerKey(state tls.ConnectionState) (protocol.PublicKey, error) {
 }
 
 // memberByPeerKey finds the member, not removed, whose node has the key.
-func (n *Node) memberByPeerKey(key protocol.PublicKey) (protocol.MemberID, registry.MemberRow, error) {
+func (n *Node) memberByPeerKey(key protocol.PublicKey) (registry.MemberRow, error) {
 	view, err := n.ledger.View()
 	if err != nil {
-		return protocol.MemberID{}, registry.MemberRow{}, err
+		return registry.MemberRow{}, err
 	}
 	defer view.Close()
 	rows, err := registry.Members(view)
 	if err != nil {
-		return protocol.MemberID{}, registry.MemberRow{}, err
+		return registry.MemberRow{}, err
 	}
-	ids, err := registry.MemberIDs(view)
-	if err != nil {
-		return protocol.MemberID{}, registry.MemberRow{}, err
-	}
-	for i, r := range rows {
+	for _, r := range rows {
 		if r.Member.Node.Peer == key && !r.Removed {
-			return ids[i], r, nil
+			return r, nil
 		}
 	}
-	return protocol.MemberID{}, registry.MemberRow{}, errPeerKey
+	return registry.MemberRow{}, errPeerKey
 }
 
 // peer is another member's node, as a client sees it. It implements vault.Peer.
@@ -261,7 +257,7 @@ func (n *Node) peerServer() (*http.Server, error) {
 				if err != nil {
 					return err
 				}
-				_, _, err = n.memberByPeerKey(key)
+				_, err = n.memberByPeerKey(key)
 				return err
 			}}}, nil
 }
@@ -324,7 +320,7 @@ func (n *Node) serveDealing(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusBadRequest, "path", "no such dealing", "")
 		return
 	}
-	_, row, err := n.memberByPeerKey(key)
+	row, err := n.memberByPeerKey(key)
 	if err != nil || row.Custodian == 0 {
 		problem(w, http.StatusForbidden, "custodian", "only a custodian gets a share", "")
 		return
