@@ -55,8 +55,15 @@ func (g *Genesis) Validate() error {
 			return fmt.Errorf("member %q: its key is another's", m.Name)
 		}
 		keys[m.Key] = true
-		if m.HasNode() {
-			nodes++
+		if !m.HasNode() {
+			continue
+		}
+		nodes++
+		for _, k := range []PublicKey{m.Node.Validator, m.Node.Log, m.Node.Cosigner, m.Node.Peer} {
+			if keys[k] {
+				return fmt.Errorf("member %q: a key of its node serves twice", m.Name)
+			}
+			keys[k] = true
 		}
 	}
 	if nodes == 0 {

@@ -28,7 +28,7 @@ func (k LabelKey) Label(epoch uint8, class string) Label {
 }
 
 // Handle names a patient's data: the journal and the key of its labels. Its text form is Bech32m (BIP-350) with the prefix "anm",
-// 68 characters of which six are a checksum that finds any four wrong ones; upper case is allowed as a whole, for QR codes.
+// 65 characters of which six are a checksum that finds any four wrong ones; upper case is allowed as a whole, for QR codes.
 type Handle struct {
 	Journal JournalID
 	Key     LabelKey
