@@ -219,6 +219,27 @@ func TestDamagedLedger(t *testing.T) {
 	}
 }
 
+// The engine's log of votes may be damaged: the engine sets it aside, and the node starts and works.
+func TestDamagedVotes(t *testing.T) {
+	t.Parallel()
+	dir := stoppedNet(t, 1)
+	_, names, _, err := node.ReadDev(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(dir, "nodes", names[0], "engine", "wal", "wal")
+	for _, at := range []int{-30, len(read(t, name)) / 2, 3} {
+		flip(t, name, at)
+		if r := check(t, dir); len(r.Findings) == 0 {
+			t.Error("fsck says nothing of it")
+		}
+		w := &world{TB: t, ctx: testContext(t)}
+		w.start(devConfig(dir, 1))
+		w.write(w.patient(), 0, group("labs", "after"))
+		w.ok(w.net.Stop())
+	}
+}
+
 // startDamaged runs the network in a child, since what Pebble finds while it runs may end the process.
 func startDamaged(t *testing.T, dir, what string) {
 	t.Helper()

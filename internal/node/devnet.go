@@ -10,10 +10,12 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -159,7 +161,26 @@ func (d *DevNet) open() error {
 			return err
 		}
 	}
-	return d.start()
+	return d.startAll()
+}
+
+// startAttempts is how often the nodes are started: another process may take a port just after it was found to be free.
+const startAttempts = 3
+
+func (d *DevNet) startAll() (err error) {
+	for range startAttempts {
+		if err = d.start(); !errors.Is(err, ErrPortInUse) {
+			return err
+		}
+		for _, n := range d.Nodes {
+			err = errors.Join(err, n.Stop())
+		}
+		d.Nodes = nil
+		if again := d.choosePorts(d.addresses); again != nil {
+			return again
+		}
+	}
+	return err
 }
 
 // create makes keys, genesis and addresses. network.json comes last: without it, the folder counts as empty.
@@ -298,7 +319,7 @@ func (d *DevNet) choosePorts(before map[protocol.MemberID]Addresses) error {
 		}
 	}()
 	take := func(address string) (string, error) {
-		l, err := net.Listen("tcp", address)
+		l, err := listen(address)
 		if err != nil {
 			return "", err
 		}
@@ -329,6 +350,27 @@ func (d *DevNet) choosePorts(before map[protocol.MemberID]Addresses) error {
 		d.addresses[m.ID()] = a
 	}
 	return nil
+}
+
+// Ports for port 0 come from below those that systems give to outgoing connections: between being chosen and being listened on, a port must
+// not become the near end of some connection.
+const (
+	portMin = 20_000
+	portMax = 32_767
+)
+
+func listen(address string) (net.Listener, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || port != "0" {
+		return net.Listen("tcp", address)
+	}
+	for range 64 {
+		p := portMin + mathrand.IntN(portMax-portMin+1)
+		if l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(p))); err == nil {
+			return l, nil
+		}
+	}
+	return net.Listen("tcp", address)
 }
 
 func orElse(s, other string) string {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/anamnesis-health/anamnesis/internal/api"
 	"github.com/anamnesis-health/anamnesis/internal/client"
 	"github.com/anamnesis-health/anamnesis/internal/node"
+	"github.com/anamnesis-health/anamnesis/internal/vault"
 	"github.com/anamnesis-health/anamnesis/protocol"
 )
 
@@ -29,17 +31,18 @@ func TestVaultLosesAndRepairs(t *testing.T) {
 	rows, err := w.at[0].Records(w.ctx, p.keys)
 	w.ok(err)
 	hash := rows[0].Ciphertext
-	var holders []int
-	w.eventually("three members hold the file", func() bool {
-		holders = holders[:0]
-		for i := range w.net.Nodes {
-			if _, ok := w.vaultFile(i, hash); ok {
-				holders = append(holders, i)
-			}
-		}
-		return len(holders) >= 3
+	var members []protocol.MemberID
+	for _, m := range w.net.Genesis.Members {
+		members = append(members, m.ID())
+	}
+	placed := vault.Placement(hash, members, 3)
+	i := slices.Index(members, placed[1])
+	w.eventually("the members to whom it belongs hold the file", func() bool {
+		return !slices.ContainsFunc(placed, func(id protocol.MemberID) bool {
+			_, ok := w.vaultFile(slices.Index(members, id), hash)
+			return !ok
+		})
 	})
-	i := holders[0]
 	want, err := w.at[i].File(w.ctx, p.keys, hash)
 	w.ok(err)
 	spoilt := map[string]func(name string) error{

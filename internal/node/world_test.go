@@ -260,14 +260,9 @@ func (w *world) folder(i int) string { return filepath.Join(w.net.Dir, "nodes", 
 
 // vaultFile is where a node keeps a file, if it does.
 func (w *world) vaultFile(i int, h protocol.Hash) (string, bool) {
-	var found string
-	_ = filepath.WalkDir(filepath.Join(w.folder(i), "vault"), func(path string, d os.DirEntry, err error) error {
-		if err == nil && !d.IsDir() && filepath.Base(path) == h.String() {
-			found = path
-		}
-		return nil
-	})
-	return found, found != ""
+	name := filepath.Join(w.folder(i), "vault", "files", h.String()[:2], h.String())
+	_, err := os.Stat(name)
+	return name, err == nil
 }
 
 func numbered(class fhir.Class, prefix string, n int) (out []fhir.Group, text []string) {
