@@ -71,9 +71,10 @@ const (
 	rememberBytesMax   = 16 << 20 // results remembered after commit
 	waitersMax         = 256      // Submit calls that wait for the same bytes
 	gossipBytesMax     = 256 << 10
-	relayAfter         = 150 * time.Millisecond // a peer's parcel goes on to others only if not committed by then
+	relayAfter         = 150 * time.Millisecond // a peer's parcel goes on to others only if not committed by then, and later where all wait longer
 	repeatAfter        = 2 * time.Second        // a peer is told again of what waits if no block comes for so long
 	gatherFor          = time.Millisecond       // a busy verifier waits this long for its batch to grow
+	gatherReadyFor     = 8 * time.Millisecond   // and this long if there is enough to propose meanwhile: larger batches cost less
 	peerInvalidMax     = 64                     // then a peer's parcels are ignored for muteFor
 	muteFor            = 30 * time.Second
 )

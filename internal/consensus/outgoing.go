@@ -18,8 +18,12 @@ func (c *cursor) restart(now, moved time.Time) {
 	}
 }
 
+// relayAge is how old a peer's parcel is before it is told to others: several times what parcels wait here for their block, or else a busy
+// network, where all wait long, would send everything to everybody from everybody. Called with mu.
+func (p *pool) relayAge() time.Duration { return min(max(relayAfter, 4*p.usualWait), repeatAfter) }
+
 // outgoing gives the next parcels for a peer, at most gossipBytesMax: this node's own at once; those of other peers,
-// who send to everybody themselves, only once they are relayAfter old. wait tells when to ask again if there is
+// who send to everybody themselves, only once they have waited unusually long. wait tells when to ask again if there is
 // nothing: on changed, or after retry if that is positive.
 func (p *pool) outgoing(peer string, c *cursor) (batch [][]byte, changed <-chan struct{}, retry time.Duration) {
 	p.mu.Lock()
@@ -27,7 +31,7 @@ func (p *pool) outgoing(peer string, c *cursor) (batch [][]byte, changed <-chan 
 	if len(p.ready) == 0 {
 		return nil, p.changed, 0
 	}
-	now, relaying, bytes := p.now(), true, 0
+	now, relaying, bytes, relayAt := p.now(), true, 0, p.relayAge()
 	retry = repeatAfter
 	c.restart(now, p.moved)
 	from := sort.Search(len(p.ready), func(i int) bool { return p.ready[i].seq > min(c.own, c.relayed) })
@@ -40,8 +44,8 @@ func (p *pool) outgoing(peer string, c *cursor) (batch [][]byte, changed <-chan 
 		if it.seq <= *mark || (!own && !relaying) {
 			continue
 		}
-		if age := now.Sub(it.added); !own && age < relayAfter {
-			relaying, retry = false, relayAfter-age
+		if age := now.Sub(it.added); !own && age < relayAt {
+			relaying, retry = false, relayAt-age
 			continue
 		}
 		if bytes > 0 && bytes+len(it.parcel) > gossipBytesMax {

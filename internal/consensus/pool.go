@@ -37,6 +37,8 @@ type pool struct {
 	changed chan struct{} // closed and replaced when ready grows
 	moved   time.Time     // when the last block was committed
 
+	usualWait time.Duration // of a parcel for its block, lately
+
 	onReady   func()              // the engine should propose; called without mu
 	onRefused func(source string) // a peer sent a parcel that Check refused; called without mu
 }
@@ -159,8 +161,12 @@ func (p *pool) worker() {
 			return
 		}
 		if len(p.queue) < p.limits.CheckParcelsMax/4 && time.Since(last) < 2*gatherFor {
+			wait := gatherFor
+			if len(p.ready) > 0 {
+				wait = gatherReadyFor
+			}
 			p.mu.Unlock()
-			time.Sleep(gatherFor)
+			time.Sleep(wait)
 			p.mu.Lock()
 		}
 		batch := p.takeQueued()
@@ -370,6 +376,7 @@ func (p *pool) committed(height uint64, hashes []hash, results [][]byte) {
 		r := reply{outcome: Outcome{Height: height, Result: results[i]}}
 		p.recent.put(h, r)
 		if it, ok := p.items[h]; ok {
+			p.usualWait += (p.now().Sub(it.added) - p.usualWait) / 16
 			p.remove(it, r)
 		}
 	}

@@ -1,6 +1,7 @@
 package consensus
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"testing"
@@ -187,6 +188,32 @@ func TestPoolGossip(t *testing.T) {
 		if got, _, _ := p.outgoing("b", &b); len(got) != 1 {
 			t.Fatalf("%d big parcels in one message", len(got))
 		}
+	}
+}
+
+// Where every parcel waits long for its block, waiting is no reason to tell it to others again.
+func TestPoolRelaysLaterWhereAllWait(t *testing.T) {
+	p, _ := testPool(Limits{})
+	now := time.Now()
+	p.now = func() time.Time { return now }
+	p.moved = now
+	for i := range 64 {
+		parcel := fmt.Appendf(nil, "parcel %d", i)
+		_ = p.add(parcel, "a", nil)
+		p.step()
+		now = now.Add(400 * time.Millisecond)
+		p.committed(uint64(i+1), []hash{sha256.Sum256(parcel)}, [][]byte{nil})
+	}
+	_ = p.add([]byte("from a"), "a", nil)
+	p.step()
+	var b cursor
+	now = now.Add(2 * relayAfter)
+	if got, _, _ := p.outgoing("b", &b); len(got) != 0 {
+		t.Fatalf("relayed as early as on an idle network: %q", got)
+	}
+	now = now.Add(repeatAfter)
+	if got, _, _ := p.outgoing("b", &b); len(got) != 1 {
+		t.Fatalf("never relayed: %q", got)
 	}
 }
 
