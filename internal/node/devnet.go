@@ -427,21 +427,39 @@ func (d *DevNet) Member(i int) *wallet.Actor {
 
 // Ready waits until every node holds its share of the custodians' key, and is connected to all others and in step with them.
 func (d *DevNet) Ready(ctx context.Context) error {
-	for _, n := range d.Nodes {
-		changed, done := n.app.changed.subscribe()
-		for !n.Health().OK {
-			select {
-			case <-changed:
-			case <-time.After(50 * time.Millisecond):
-			case <-n.Failed():
-				done()
-				return n.Err()
-			case <-ctx.Done():
-				done()
-				return fmt.Errorf("the network did not get ready: %s", strings.Join(n.Health().Problems, "; "))
-			}
+	highest := func() (h uint64) {
+		for _, n := range d.Nodes {
+			h = max(h, n.ledger.Head().Height)
 		}
-		done()
+		return h
+	}
+	for _, n := range d.Nodes {
+		if err := n.await(ctx, func() bool { return n.Health().OK }); err != nil {
+			return err
+		}
+	}
+	target := highest()
+	for _, n := range d.Nodes {
+		if err := n.await(ctx, func() bool { return n.ledger.Head().Height >= target }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// await waits until something holds that changes with blocks or shortly by itself.
+func (n *Node) await(ctx context.Context, holds func() bool) error {
+	changed, done := n.app.changed.subscribe()
+	defer done()
+	for !holds() {
+		select {
+		case <-changed:
+		case <-time.After(50 * time.Millisecond):
+		case <-n.Failed():
+			return n.Err()
+		case <-ctx.Done():
+			return fmt.Errorf("the network did not get ready: %s", strings.Join(n.Health().Problems, "; "))
+		}
 	}
 	return nil
 }

@@ -43,6 +43,8 @@ func TestVaultLosesAndRepairs(t *testing.T) {
 			return !ok
 		})
 	})
+	size := w.net.Nodes[0].Ledger().Head().Size
+	w.eventually("the member knows of the record", func() bool { return w.net.Nodes[i].Ledger().Head().Size >= size })
 	want, err := w.at[i].File(w.ctx, p.keys, hash)
 	w.ok(err)
 	spoilt := map[string]func(name string) error{

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -104,17 +105,18 @@ func (w *witness) checkpoint(ctx context.Context, size, maxAge uint64) (cosigned
 
 // collect signs the head and asks all peers for their cosignatures.
 func (w *witness) collect(ctx context.Context) error {
-	note, err := w.cosigner.SignHead(w.ledger.Log(), w.log, w.now())
+	signed, err := w.cosigner.SignHead(w.ledger.Log(), w.log, w.now())
 	if err != nil {
 		return err
 	}
+	note := bytes.Clone(signed) // grows by cosignatures, while signed is still being sent
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	peers := w.peers()
 	lines := make(chan []byte, len(peers))
 	for _, p := range peers {
 		go func() {
-			line, err := p.cosign(ctx, note)
+			line, err := p.cosign(ctx, signed)
 			if err != nil {
 				line = nil
 			}
