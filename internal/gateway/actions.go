@@ -365,7 +365,7 @@ func decision(v *ledger.View, r protocol.Result, envelope []byte) (*api.AccessDe
 	if !ok {
 		return nil, nil
 	}
-	_, entries, _, ok, err := v.Envelope(r.ID)
+	_, entries, ok, err := v.Located(r.ID)
 	if err != nil || !ok {
 		return nil, err
 	}

@@ -66,7 +66,7 @@ func mayHaveReceipt(v *ledger.View, a asker, e protocol.Entry) (bool, error) {
 	if e.Signer.Kind != protocol.ActorLedger || e.Cause.IsZero() {
 		return false, nil
 	}
-	first, _, _, ok, err := v.Envelope(e.Cause) // an event: who signed what caused it?
+	first, _, ok, err := v.Located(e.Cause) // an event: who signed what caused it?
 	if err != nil || !ok {
 		return false, err
 	}

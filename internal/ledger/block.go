@@ -1,8 +1,6 @@
 package ledger
 
 import (
-	"encoding/binary"
-
 	"github.com/anamnesis-health/anamnesis/internal/ledger/consent"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/exec"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/journal"
@@ -34,8 +32,7 @@ type row struct {
 	journal protocol.JournalID
 	seq     uint64
 	cause   protocol.ActionID
-	first   bool // the first entry of its envelope, which is kept with it
-	env     []byte
+	signed  *protocol.Verified // with the first entry of its envelope: what the entries do not say of it is kept
 	entries uint16
 }
 
@@ -226,7 +223,7 @@ func (b *block) act(c *exec.Context, v *protocol.Verified, by actor) (first uint
 			b.emit(c, v.Body.Nonce)(e)
 		}
 	}
-	b.rows[leaves].first, b.rows[leaves].env, b.rows[leaves].entries = true, v.Envelope, uint16(len(b.leaves)-leaves)
+	b.rows[leaves].signed, b.rows[leaves].entries = v, uint16(len(b.leaves)-leaves)
 	return first, protocol.Accepted
 }
 
@@ -429,9 +426,8 @@ func (b *block) keep(index uint64, r row) error {
 			return err
 		}
 	}
-	if r.first {
-		v := binary.BigEndian.AppendUint16(exec.Uint64(index), r.entries)
-		return b.batch.Set(append(append([]byte{}, rowEnvelope...), r.cause[:]...), append(v, r.env...))
+	if r.signed != nil {
+		return b.batch.Set(envelopeKey(r.cause), envelopeRow(index, r.entries, r.signed))
 	}
 	return nil
 }

@@ -16,7 +16,7 @@
 //
 //	'E' ‖ index         salt (16 bytes) ‖ entry
 //	'J' ‖ journal ‖ seq index in the log
-//	'N' ‖ action id     index of its first entry ‖ number of entries ‖ envelope
+//	'N' ‖ action id     index of its first entry ‖ number of entries ‖ version, not-after and signature of the envelope
 //	'H'                 the head: height, time, size and root of the log, app hash
 //	'G'                 genesis
 //

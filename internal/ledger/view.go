@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -104,15 +103,6 @@ func (v *View) Journal(id protocol.JournalID, seq uint64, fn func(Stored) bool) 
 	})
 }
 
-// Envelope reads a signed envelope that became entries: the index of the first, how many, and its bytes.
-func (v *View) Envelope(id protocol.ActionID) (first uint64, entries int, envelope []byte, ok bool, err error) {
-	b, ok, err := v.l.store.Get(append(append([]byte{}, rowEnvelope...), id[:]...))
-	if err != nil || !ok || len(b) < 10 {
-		return 0, 0, nil, false, err
-	}
-	return exec.ParseUint64(b), int(binary.BigEndian.Uint16(b[8:])), b[10:], true, nil
-}
-
 // Result is an envelope's result: for as long as the replay set remembers it, and afterwards if it was executed.
 func (l *Ledger) Result(id protocol.ActionID) (protocol.Result, bool, error) {
 	l.mu.RLock()
@@ -126,8 +116,8 @@ func (l *Ledger) Result(id protocol.ActionID) (protocol.Result, bool, error) {
 		return protocol.Result{}, false, err
 	}
 	defer v.Close()
-	first, _, _, ok, err := v.Envelope(id)
-	if err != nil || !ok || first >= v.Head.Size {
+	first, _, ok, err := v.Located(id)
+	if err != nil || !ok {
 		return protocol.Result{}, false, err
 	}
 	s, err := v.Entry(first)
