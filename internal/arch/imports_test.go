@@ -44,7 +44,7 @@ var only = []struct {
 	{module + "protocol/wiretest", nil, "for tests"},
 	{module + "internal/ledger/ledgertest", nil, "for tests"},
 	{module + "internal/threshold/thresholdtest", nil, "for tests"},
-	{"math/rand", []string{"internal/synth", "internal/vault", "internal/bench", "protocol/wiretest"}, "what must be unguessable comes from crypto/rand; what is made up needs a seed, and the jitter of retries may be anything"},
+	{"math/rand", []string{"internal/synth", "internal/vault", "internal/bench", "internal/node", "protocol/wiretest"}, "what must be unguessable comes from crypto/rand; what is made up needs a seed, and the jitter of retries may be anything"},
 }
 
 // browser packages build for js/wasm: wallets and auditors run them there.
