@@ -91,7 +91,9 @@ func pebbleOptions(o PebbleOptions, cache *pebble.Cache) *pebble.Options {
 		ReadOnly:                    o.ReadOnly,
 		ErrorIfNotExists:            o.ReadOnly,
 		Logger:                      pebbleLogger{o.Logf},
-		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
+		// Without a listener Pebble ends the process over a bad checksum; the read that met it returns an error too.
+		EventListener:              &pebble.EventListener{DataCorruption: func(pebble.DataCorruptionInfo) {}},
+		CompactionConcurrencyRange: func() (int, int) { return 1, 2 },
 	}
 	for i := range options.Levels {
 		options.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
