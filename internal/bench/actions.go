@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/pprof"
 	"strings"
 	"sync"
@@ -74,6 +75,10 @@ func (r *run) measureActions(ctx context.Context, nodes int) error {
 		}
 		r.add(fmt.Sprintf("actions committed, %s, %s", name, l.name), got.perSecond, "1/s", "std Ed25519 verify/s on one core", got.yard.wall)
 		r.add(fmt.Sprintf("cpu an action, %s, %s", name, l.name), got.cpuMicros, "µs", "µs a std Ed25519 verify", 1e6/got.yard.cpu)
+		cores := float64(runtime.GOMAXPROCS(0))
+		r.add(fmt.Sprintf("actions if all cores were ours (cores / cpu an action), %s, %s", name, l.name), cores*1e6/got.cpuMicros, "1/s",
+			"std Ed25519 verify for a second of one core's CPU", got.yard.cpu)
+		r.add(fmt.Sprintf("cores this process got meanwhile, %s, %s", name, l.name), got.cpuMicros*got.perSecond/1e6, "cores", "cores", cores)
 		if !l.signing {
 			r.add(fmt.Sprintf("commit loaded p50, %s, %s", name, l.name), got.p50, "ms", "", 0)
 			r.add(fmt.Sprintf("commit loaded p95, %s, %s", name, l.name), got.p95, "ms", "", 0)
@@ -103,8 +108,8 @@ func (r *run) drive(ctx context.Context, s *stage, l load) (result, error) {
 	got, err := d.run(ctx)
 	stop()
 	got.yard = yard.and(verifications())
-	r.say("%-52s %8.0f/s  %.2f × verify  %6.1f µs cpu  %.2f × verify  p50 %.0f p95 %.0f ms", l.name, got.perSecond, got.perSecond/got.yard.wall,
-		got.cpuMicros, got.cpuMicros*got.yard.cpu/1e6, got.p50, got.p95)
+	r.say("%-50s %7.0f/s (%.2f × verify) on %.1f cores, %.0f µs cpu each (%.2f × verify), p50 %.0f p95 %.0f ms", l.name, got.perSecond,
+		got.perSecond/got.yard.wall, got.cpuMicros*got.perSecond/1e6, got.cpuMicros, got.cpuMicros*got.yard.cpu/1e6, got.p50, got.p95)
 	return got, err
 }
 
