@@ -101,7 +101,7 @@ func (r *run) drive(ctx context.Context, s *stage, l load) (result, error) {
 	}
 	yard := verifications()
 	d := &driver{s: s, l: l, todo: todo, next: make([]atomic.Int64, len(s.at))}
-	stop, err := r.profile(fmt.Sprintf("%d-nodes-%s", len(s.at), strings.ReplaceAll(l.name, " ", "-")))
+	stop, err := r.profile(fmt.Sprintf("%d-nodes-%s", len(s.at), strings.NewReplacer(" ", "-", ",", "").Replace(l.name)))
 	if err != nil {
 		return result{}, err
 	}

@@ -46,7 +46,7 @@ func measureRead(ctx context.Context, r *run) error {
 		}
 		read := time.Since(start)
 		start = time.Now()
-		if _, err := s.net.Nodes[1].Custodian().Release(ctx, custodian.Request{Access: access, Generation: d.c.Network.Generation, Records: d.records, Capsules: d.capsules}); err != nil {
+		if _, err := s.net.Nodes[0].Custodian().Release(ctx, custodian.Request{Access: access, Generation: d.c.Network.Generation, Records: d.records, Capsules: d.capsules}); err != nil {
 			return err
 		}
 		if i > 0 {
