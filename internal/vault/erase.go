@@ -57,6 +57,7 @@ func tombstoneBody(hash Hash) []byte {
 
 // expunge removes all bytes of a file. The caller holds its lock, or is alone.
 func (v *Vault) expunge(ctx context.Context, hash Hash) error {
+	v.lately.drop(hash)
 	if _, err := v.store.remove(ctx, fileKey(hash)); err != nil {
 		return err
 	}
@@ -234,6 +235,7 @@ func (v *Vault) drop(ctx context.Context, key string, hash Hash, still func(Info
 	if !still(Info{Hash: hash, Size: attrs.Size, Stored: attrs.ModTime}) {
 		return false, nil
 	}
+	v.lately.drop(hash)
 	removed, err := v.store.remove(ctx, key)
 	if err != nil {
 		return false, fmt.Errorf("vault: removing %s: %w", hash, err)

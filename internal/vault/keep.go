@@ -142,8 +142,9 @@ type census struct {
 	heldBytes              int64
 }
 
-// page deals with one page of the index. pullNow fetches what is missing at once; else it has PullDelay to arrive by itself.
-func (r *Replicator) page(ctx context.Context, cursor string, pullNow bool, seen *census) (next string, more bool, err error) {
+// page deals with one page of the index. As part of a walk of the whole it looks at each file and fetches what is missing at once; else what
+// came not long ago is trusted to be here, and what is missing has PullDelay to arrive by itself.
+func (r *Replicator) page(ctx context.Context, cursor string, whole bool, seen *census) (next string, more bool, err error) {
 	list, next, err := r.index.Files(ctx, cursor, walkPageFiles)
 	if err != nil {
 		return cursor, false, fmt.Errorf("vault: reading the index: %w", err)
@@ -161,11 +162,11 @@ func (r *Replicator) page(ctx context.Context, cursor string, pullNow bool, seen
 	if len(members) == 0 {
 		return cursor, false, ErrNoMembers // with nobody to place on, nothing would belong here
 	}
-	lacking, foreign, err := r.sort(ctx, list, members, seen)
+	lacking, foreign, err := r.sort(ctx, list, members, whole, seen)
 	if err != nil {
 		return cursor, false, err
 	}
-	if err := r.supply(ctx, lacking, pullNow, seen); err != nil {
+	if err := r.supply(ctx, lacking, whole, seen); err != nil {
 		return cursor, false, err
 	}
 	return next, true, r.handOver(ctx, foreign, members, seen)
@@ -173,12 +174,18 @@ func (r *Replicator) page(ctx context.Context, cursor string, pullNow bool, seen
 
 // sort erases what is erased and tells apart the files that belong here and are missing, and those that are here, if only as a corrupt copy
 // put aside, and belong elsewhere.
-func (r *Replicator) sort(ctx context.Context, list []File, members []MemberID, seen *census) (lacking, foreign []File, err error) {
+func (r *Replicator) sort(ctx context.Context, list []File, members []MemberID, whole bool, seen *census) (lacking, foreign []File, err error) {
 	hashes := make([]Hash, len(list))
 	for i, f := range list {
 		hashes[i] = f.Hash
 	}
-	has, err := r.vault.forEach(ctx, hashes, r.vault.Has)
+	ask := r.vault.hasLately
+	if whole {
+		ask = func(ctx context.Context, hashes []Hash) ([]bool, error) {
+			return r.vault.forEach(ctx, hashes, r.vault.Has)
+		}
+	}
+	has, err := ask(ctx, hashes)
 	if err != nil {
 		return nil, nil, err
 	}

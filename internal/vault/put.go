@@ -120,7 +120,11 @@ func (v *Vault) name(hash Hash, w *pending) error {
 	if err := v.usable(hash); err != nil {
 		return err
 	}
-	return w.publish()
+	if err := w.publish(); err != nil {
+		return err
+	}
+	v.lately.add(hash)
+	return nil
 }
 
 // release lets go of what was put aside of a file now that a good copy is back.

@@ -78,6 +78,8 @@ type Vault struct {
 	opts  Options
 	locks [lockStripes]sync.Mutex // by hash: publishing, removing and putting aside one file exclude each other
 
+	lately lately // added to and dropped from under the file's lock
+
 	mu          sync.RWMutex // guards what follows
 	erased      map[Hash]erasure
 	quarantined map[Hash]struct{}
@@ -267,6 +269,7 @@ func (v *Vault) setAside(ctx context.Context, hash Hash) error {
 		v.quarantined[hash] = struct{}{}
 		v.mu.Unlock()
 	}
+	v.lately.drop(hash)
 	if _, err := v.store.remove(ctx, fileKey(hash)); err != nil {
 		return fmt.Errorf("putting the corrupt copy aside: %w", err)
 	}
