@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -30,9 +31,10 @@ type adapter struct {
 	syncing  func() bool // block sync applies the blocks, in a goroutine that must not be told of errors
 	accepted map[hash]bool
 
-	mu      sync.Mutex
-	pending *executed // between FinalizeBlock and Commit
-	cause   error     // what broke, for the handshake: the engine passes errors on as text
+	mu         sync.Mutex
+	pending    *executed     // between FinalizeBlock and Commit
+	committing chan struct{} // closed when the commit under way has ended; nil: none is
+	cause      error         // what broke, for the handshake: the engine passes errors on as text
 }
 
 type executed struct {
@@ -65,6 +67,9 @@ func (c *appConns) Snapshot() proxy.AppConnSnapshot   { return nil }
 func (a *adapter) Error() error { return nil }
 
 func (a *adapter) Info(context.Context, *abci.RequestInfo) (*abci.ResponseInfo, error) {
+	if err := a.settle(); err != nil {
+		return nil, err
+	}
 	height, appHash, _ := a.app.Head()
 	res := &abci.ResponseInfo{LastBlockHeight: int64(height)}
 	if height > 0 {
@@ -165,6 +170,9 @@ func lastResponse(parcels int, appHash [32]byte) *abci.ResponseFinalizeBlock {
 
 func (a *adapter) execute(req *abci.RequestFinalizeBlock) (*executed, [32]byte, error) {
 	var none [32]byte
+	if err := a.settle(); err != nil {
+		return nil, none, err
+	}
 	head, _, _ := a.app.Head()
 	if uint64(req.Height) != head+1 {
 		return nil, none, fmt.Errorf("block %d after application height %d", req.Height, head)
@@ -205,7 +213,8 @@ func (a *adapter) tellOffences(req *abci.RequestFinalizeBlock) {
 	to.Offences(uint64(req.Height), out)
 }
 
-// Commit makes the block durable, then tells whoever waits.
+// Commit makes the block the application's head, then tells whoever waits. While more is ready to be proposed, the engine goes on and
+// agrees on the next block meanwhile: its execution waits for this commit, and so does whoever waits for this block's results.
 func (a *adapter) Commit(context.Context) (*abci.ResponseCommit, error) {
 	a.mu.Lock()
 	done := a.pending
@@ -214,13 +223,52 @@ func (a *adapter) Commit(context.Context) (*abci.ResponseCommit, error) {
 	if done == nil {
 		return nil, a.broken(fmt.Errorf("commit without a block"))
 	}
-	if err := a.app.Commit(); err != nil {
-		return nil, a.broken(fmt.Errorf("commit of block %d: %w", done.height, err))
-	}
-	a.pool.committed(done.height, done.hashes, done.results)
+	answer := a.pool.committed(done.height, done.hashes, done.results)
 	clear(a.accepted)
-	a.due()
+	if !a.pool.hasReady() {
+		if err := a.commit(done, answer); err != nil {
+			return nil, a.broken(err)
+		}
+		return &abci.ResponseCommit{}, nil
+	}
+	ended := make(chan struct{})
+	a.mu.Lock()
+	a.committing = ended
+	a.mu.Unlock()
+	go func() {
+		defer close(ended)
+		if err := a.commit(done, answer); err != nil {
+			err = fmt.Errorf("%w: %w", ErrBroken, err)
+			a.because(err)
+			a.fail(err)
+		}
+	}()
 	return &abci.ResponseCommit{}, nil
+}
+
+func (a *adapter) commit(done *executed, answer func(error)) error {
+	if err := a.app.Commit(); err != nil {
+		err = fmt.Errorf("commit of block %d: %w", done.height, err)
+		answer(errors.Join(ErrStopped, err))
+		return err
+	}
+	answer(nil)
+	a.due()
+	return nil
+}
+
+// settle waits for the commit under way, if one is, and returns why the node is broken, if it is.
+func (a *adapter) settle() error {
+	a.mu.Lock()
+	committing := a.committing
+	a.mu.Unlock()
+	if committing != nil {
+		<-committing
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.committing = nil
+	return a.cause
 }
 
 // broken stops the node. The consensus goroutine survives an error: the engine halts there. Block sync would panic

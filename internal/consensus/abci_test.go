@@ -164,3 +164,107 @@ func TestOffencesReachTheApplication(t *testing.T) {
 		t.Fatalf("%v %v", err, app.offences)
 	}
 }
+
+// slowCommit is an application whose commits wait to be let go.
+type slowCommit struct {
+	*testApp
+	begun, leave chan struct{}
+	fail         error
+}
+
+func (s *slowCommit) Commit() error {
+	s.begun <- struct{}{}
+	<-s.leave
+	if s.fail != nil {
+		return s.fail
+	}
+	return s.testApp.Commit()
+}
+
+// decide executes a block of these parcels up to and including Commit's call.
+func decide(t *testing.T, a *adapter, height int64, parcels ...string) {
+	t.Helper()
+	req := &abci.RequestFinalizeBlock{Height: height, Time: time.UnixMilli(1_800_000_000_000 + height)}
+	for _, p := range parcels {
+		req.Txs = append(req.Txs, []byte(p))
+	}
+	if _, err := a.FinalizeBlock(context.Background(), req); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Commit(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// overlapping is an adapter over a slow application with the first block's commit under way and another parcel ready.
+func overlapping(t *testing.T, fail error) (*adapter, *slowCommit, chan reply) {
+	t.Helper()
+	a, app, _ := testAdapter()
+	slow := &slowCommit{testApp: app, begun: make(chan struct{}, 8), leave: make(chan struct{}), fail: fail}
+	a.app = slow
+	waiter := make(chan reply, 1)
+	for _, p := range []string{"first", "second"} {
+		w := waiter
+		if p == "second" {
+			w = nil
+		}
+		if err := a.pool.add([]byte(p), localSource, w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.pool.verify(a.pool.takeQueued())
+	decide(t, a, 1, "first") // returns although the application has not committed: "second" is ready
+	<-slow.begun
+	return a, slow, waiter
+}
+
+func TestCommitOverlapsWithTheNextProposal(t *testing.T) {
+	a, slow, waiter := overlapping(t, nil)
+	proposal, err := a.PrepareProposal(context.Background(), &abci.RequestPrepareProposal{MaxTxBytes: 1 << 20, Time: time.UnixMilli(1_800_000_000_000)})
+	if err != nil || len(proposal.Txs) != 1 || string(proposal.Txs[0]) != "second" {
+		t.Fatalf("proposed %q (%v) while the first block commits; want the second parcel alone", proposal.Txs, err)
+	}
+	select {
+	case r := <-waiter:
+		t.Fatalf("answered %+v before the application committed", r)
+	default:
+	}
+	executed := make(chan error, 1)
+	go func() {
+		_, err := a.FinalizeBlock(context.Background(), &abci.RequestFinalizeBlock{Height: 2, Time: time.UnixMilli(1_800_000_000_002), Txs: proposal.Txs})
+		executed <- err
+	}()
+	select {
+	case err := <-executed:
+		t.Fatalf("the next block was executed (%v) before the first was committed", err)
+	case <-time.After(20 * time.Millisecond):
+	}
+	close(slow.leave)
+	if r := <-waiter; r.err != nil || r.outcome.Height != 1 {
+		t.Fatalf("answer: %+v", r)
+	}
+	if err := <-executed; err != nil {
+		t.Fatal(err)
+	}
+	if h, _, _ := slow.Head(); h != 1 {
+		t.Fatalf("application at height %d", h)
+	}
+}
+
+func TestLateCommitThatFailsBreaksTheNode(t *testing.T) {
+	broke := errors.New("disk full")
+	a, slow, waiter := overlapping(t, broke)
+	failed := make(chan error, 1)
+	a.fail = func(err error) { failed <- err }
+	close(slow.leave)
+	if err := <-failed; !errors.Is(err, broke) || !errors.Is(err, ErrBroken) {
+		t.Fatal(err)
+	}
+	_, err := a.FinalizeBlock(context.Background(), &abci.RequestFinalizeBlock{Height: 2, Time: time.UnixMilli(1_800_000_000_002), Txs: [][]byte{[]byte("second")}})
+	if !errors.Is(err, broke) {
+		t.Fatalf("the next block: %v", err)
+	}
+	if r := <-waiter; !errors.Is(r.err, ErrStopped) {
+		t.Fatalf("who waited for the block that could not be committed got %+v", r)
+	}
+}

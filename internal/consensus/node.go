@@ -19,6 +19,7 @@ type Node struct {
 	pool   *pool
 	clock  clock
 	engine engine
+	settle func() error // waits for the application's commit under way
 	wake   *wake
 	log    *slog.Logger
 
@@ -52,6 +53,7 @@ func Start(cfg Config, app Application) (*Node, error) {
 	n := &Node{
 		app: app, clock: clock{cfg.Clock}, log: cfg.Logger,
 		pool:     newPool(app.Check, cfg.Limits),
+		settle:   func() error { return nil },
 		dueSet:   make(chan struct{}, 1),
 		failed:   make(chan struct{}),
 		stopping: make(chan struct{}),
@@ -80,7 +82,7 @@ func (n *Node) start(cfg *Config) error {
 		return fmt.Errorf("consensus: event bus: %w", err)
 	}
 	a := newAdapter(n.app, n.pool, n.clock, n.log, cfg.Limits.LingerMax)
-	a.fail, a.due = n.fail, n.lookAtDue
+	a.fail, a.due, n.settle = n.fail, n.lookAtDue, a.settle
 	state, err := e.handshake(doc, a)
 	if err != nil {
 		return err
@@ -231,6 +233,7 @@ func (n *Node) Stop() {
 		close(n.stopping)
 		n.pool.close(ErrStopped)
 		n.engine.stop()
+		_ = n.settle() // the application must not be committing when its owner closes it; what broke is known already
 		n.wg.Wait()
 	})
 }

@@ -368,21 +368,39 @@ func blockBytesOf(n int) int64 {
 	return int64(1 + binary.PutUvarint(tmp[:], uint64(n)) + n)
 }
 
-// committed takes a block's parcels out, answers their waiters, and forgets what only a proposal of that height held.
-func (p *pool) committed(height uint64, hashes []hash, results [][]byte) {
+// committed takes a block's parcels out, and forgets what only a proposal of that height held. Whoever waits for one of them is answered
+// when the function returned is called: once the application has committed, or with why it could not.
+func (p *pool) committed(height uint64, hashes []hash, results [][]byte) (answer func(error)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	waiters := make([][]chan<- reply, len(hashes))
 	for i, h := range hashes {
-		r := reply{outcome: Outcome{Height: height, Result: results[i]}}
-		p.recent.put(h, r)
 		if it, ok := p.items[h]; ok {
 			p.usualWait += (p.now().Sub(it.added) - p.usualWait) / 16
-			p.remove(it, r)
+			waiters[i], it.waiters = it.waiters, nil
+			p.remove(it, reply{})
 		}
 	}
 	clear(p.met)
 	p.moved = p.now()
 	p.sweep()
+	return func(err error) { p.answer(height, hashes, results, waiters, err) }
+}
+
+func (p *pool) answer(height uint64, hashes []hash, results [][]byte, waiters [][]chan<- reply, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, h := range hashes {
+		r := reply{outcome: Outcome{Height: height, Result: results[i]}}
+		if err != nil {
+			r = reply{err: err}
+		} else {
+			p.recent.put(h, r)
+		}
+		for _, w := range waiters[i] {
+			w <- r
+		}
+	}
 }
 
 // sweep drops what is gone from the ready list, and what waited too long. Called with mu.

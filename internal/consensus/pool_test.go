@@ -53,7 +53,7 @@ func TestPoolBounds(t *testing.T) {
 	p.step()
 	block := p.propose(1 << 20)
 	hashes := hashesOf(block)
-	p.committed(1, hashes, make([][]byte, len(block)))
+	p.committed(1, hashes, make([][]byte, len(block)))(nil)
 	if n, b := p.size(); n != 0 || b != 0 || len(p.sources) != 0 {
 		t.Fatalf("%d parcels, %d bytes, %d sources left after commit", n, b, len(p.sources))
 	}
@@ -89,7 +89,7 @@ func TestPoolVerifiesOnce(t *testing.T) {
 			t.Errorf("%q was verified %d times", b, n)
 		}
 	}
-	p.committed(1, hashesOf(block), make([][]byte, 3))
+	p.committed(1, hashesOf(block), make([][]byte, 3))(nil)
 	if len(p.met) != 0 {
 		t.Error("what proposals held is remembered for ever")
 	}
@@ -113,7 +113,7 @@ func TestPoolAnswers(t *testing.T) {
 	_ = p.add(good, localSource, w)
 	_ = p.add(good, localSource, w)
 	p.step()
-	p.committed(7, hashesOf([][]byte{good}), [][]byte{[]byte("result")})
+	p.committed(7, hashesOf([][]byte{good}), [][]byte{[]byte("result")})(nil)
 	_ = p.add(good, localSource, w)
 	for range 3 {
 		if r := <-w; r.err != nil || r.outcome.Height != 7 || string(r.outcome.Result) != "result" {
@@ -202,7 +202,7 @@ func TestPoolRelaysLaterWhereAllWait(t *testing.T) {
 		_ = p.add(parcel, "a", nil)
 		p.step()
 		now = now.Add(400 * time.Millisecond)
-		p.committed(uint64(i+1), []hash{sha256.Sum256(parcel)}, [][]byte{nil})
+		p.committed(uint64(i+1), []hash{sha256.Sum256(parcel)}, [][]byte{nil})(nil)
 	}
 	_ = p.add([]byte("from a"), "a", nil)
 	p.step()
