@@ -25,6 +25,14 @@ type app struct {
 	due      atomic.Uint64 // NextDue as of the last commit; 0: nothing
 }
 
+// AtOnce runs two functions at the same time and returns when both have.
+func AtOnce(one, two func()) {
+	var other sync.WaitGroup
+	other.Go(two)
+	one()
+	other.Wait()
+}
+
 // keysRemembered bounds the expanded public keys that the verifier keeps.
 const keysRemembered = 4096
 

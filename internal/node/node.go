@@ -171,6 +171,7 @@ func (n *Node) openLedger() (err error) {
 	if g, begun := n.ledger.Genesis(); begun && string(protocol.Encode(g)) != string(protocol.Encode(n.cfg.Genesis)) {
 		return fmt.Errorf("%w: it holds %q", ledger.ErrOtherNetwork, g.Chain)
 	}
+	n.ledger.RunBoth(AtOnce)
 	n.app = newApp(n.ledger)
 	n.gather = newGatherer(n)
 	return nil

@@ -33,7 +33,15 @@ type Map struct {
 	evictAt int // child of the root that is forgotten next
 	cache   int // cacheBytesMax, or less in tests
 	usual   int // keys that the last transaction touched
+	both    Both
 }
+
+// Both runs two functions, in any order or at the same time, and returns when both have. What Stage yields does not depend on how.
+type Both func(one, two func())
+
+// RunBoth lets Stage work on the two halves of large trees at the same time; nil, as at first, one after the other. Starting goroutines is
+// not for this package. Call it before the first Stage.
+func (m *Map) RunBoth(b Both) { m.both = b }
 
 // dirty is what has changed since the page rows were last written.
 type dirty struct {
@@ -186,7 +194,7 @@ func (m *Map) Stage(t *Tx, version uint64, b Batch) (root [32]byte, err error) {
 		tree:  subtree{info: h.meta.root, page: h.tree},
 		dirty: m.dirty,
 	}
-	if err := next.grow(t, changes, b); err != nil {
+	if err := next.grow(t, changes, m.both, b); err != nil {
 		return root, err
 	}
 	if err := next.finish(b); err != nil {
@@ -217,9 +225,9 @@ func (t *Tx) changes() (changes []change, err error) {
 }
 
 // grow applies changes to the tree, and adds leaf, value and undo rows to b for those that change something.
-func (s *staged) grow(t *Tx, changes []change, b Batch) error {
+func (s *staged) grow(t *Tx, changes []change, both Both, b Batch) error {
 	h := t.base
-	g := &grower{rows: h, leaves: readLeaves(h), values: t.before, version: s.meta.version, undo: newUndoWriter(len(changes))}
+	g := &grower{rows: h, leaves: readLeaves(h), values: t.before, version: s.meta.version, undo: newUndoWriter(len(changes)), both: both}
 	tree, err := g.apply(s.tree, 0, changes)
 	if err != nil || tree.info == s.tree.info {
 		return err

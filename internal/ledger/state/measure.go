@@ -12,7 +12,7 @@ import (
 // makes rounds batches of updates to random existing keys, each a transaction staged, committed without fsync (the last one
 // with) and pruned to the last 100 versions, as a node does. This package has no clock: lap is called before the first
 // round and after each, and the caller divides.
-func Measure(dir string, keys, batch, rounds int, lap func()) (err error) {
+func Measure(dir string, keys, batch, rounds int, both Both, lap func()) (err error) {
 	store, err := OpenPebble(dir, PebbleOptions{CacheBytes: 256 << 20})
 	if err != nil {
 		return err
@@ -23,6 +23,7 @@ func Measure(dir string, keys, batch, rounds int, lap func()) (err error) {
 		return err
 	}
 	defer w.m.Close()
+	w.m.RunBoth(both)
 	if err := w.fill(batch); err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
@@ -98,6 +99,8 @@ func pebbleOptions(o PebbleOptions, cache *pebble.Cache) *pebble.Options {
 	for i := range options.Levels {
 		options.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
+	// Most of a row is hashes, and what lies in the first level is soon written again: compressing it there costs more than it saves.
+	options.Levels[0].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
 	return options
 }
 

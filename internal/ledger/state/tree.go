@@ -2,6 +2,7 @@ package state
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 	"sort"
 
@@ -44,6 +45,7 @@ type grower struct {
 	version uint64
 	undo    *undoWriter
 	merged  []place // pages that became buckets: their rows, if any, have to go
+	both    Both    // nil: one after the other
 }
 
 // place is where a node stands.
@@ -72,27 +74,16 @@ func (g *grower) applyPage(s subtree, depth int, changes []change) (subtree, err
 			return s, err
 		}
 	}
-	p := old.clone()
-	dirty := uint16(0)
-	for len(changes) > 0 {
-		k := nibble(&changes[0].leaf.Path, depth)
-		n := 1
-		for n < len(changes) && nibble(&changes[n].leaf.Path, depth) == k {
-			n++
-		}
-		before := p.at(k)
-		child, err := g.apply(before, depth+1, changes[:n])
-		if err != nil {
-			return s, err
-		}
-		if child.info != before.info {
-			p.put(k, child)
-			dirty |= 1 << k
-		}
-		changes = changes[n:]
+	var next [pageFan]subtree
+	dirty, err := g.children(old, depth, changes, &next)
+	if err != nil || dirty == 0 {
+		return s, err
 	}
-	if dirty == 0 {
-		return s, nil
+	p := old.clone()
+	for k := range next {
+		if dirty>>k&1 == 1 {
+			p.put(k, next[k])
+		}
 	}
 	count, _ := p.total()
 	if count <= bucketLeavesMax {
@@ -101,6 +92,49 @@ func (g *grower) applyPage(s subtree, depth int, changes []change) (subtree, err
 	}
 	g.undo.page(path, depth, dirty, old)
 	return subtree{info: nodeInfo{p.rehash(dirty), count, g.version}, page: p}, nil
+}
+
+// children applies changes to the children of a page and returns which have changed.
+func (g *grower) children(old *page, depth int, changes []change, next *[pageFan]subtree) (dirty uint16, err error) {
+	if depth == 0 && g.both != nil && len(changes) >= bothChangesMin {
+		return g.halves(old, changes, next)
+	}
+	for len(changes) > 0 {
+		k := nibble(&changes[0].leaf.Path, depth)
+		n := 1
+		for n < len(changes) && nibble(&changes[n].leaf.Path, depth) == k {
+			n++
+		}
+		before := old.at(k)
+		if next[k], err = g.apply(before, depth+1, changes[:n]); err != nil {
+			return 0, err
+		}
+		if next[k].info != before.info {
+			dirty |= 1 << k
+		}
+		changes = changes[n:]
+	}
+	return dirty, nil
+}
+
+// bothChangesMin is how many changes are worth two goroutines. There are then at least two shards of undo rows, and no half writes into the
+// other's.
+const bothChangesMin = 8 * shardLeaves
+
+// halves is children for the root page, its two halves perhaps at the same time. They have no node in common, and what they yield is put
+// together in the order in which one after the other would have made it.
+func (g *grower) halves(old *page, changes []change, next *[pageFan]subtree) (uint16, error) {
+	mid := sort.Search(len(changes), func(i int) bool { return nibble(&changes[i].leaf.Path, 0) >= pageFan/2 })
+	one, two := *g, *g
+	one.both, two.both, two.merged = nil, nil, nil
+	var dirty [2]uint16
+	var errs [2]error
+	g.both(
+		func() { dirty[0], errs[0] = one.children(old, 0, changes[:mid], next) },
+		func() { dirty[1], errs[1] = two.children(old, 0, changes[mid:], next) },
+	)
+	g.merged = append(one.merged, two.merged...)
+	return dirty[0] | dirty[1], errors.Join(errs[0], errs[1])
 }
 
 // merge makes a bucket of a page that has become too small. All its children are buckets by now.
