@@ -20,7 +20,7 @@ const gatherFor = 2 * time.Millisecond
 
 // waiting is an envelope on its way into a parcel.
 type waiting struct {
-	verified *protocol.Verified
+	envelope []byte
 	done     chan submitted
 }
 
@@ -64,7 +64,7 @@ func (g *gatherer) run(ctx context.Context) {
 }
 
 func (g *gatherer) gather(ctx context.Context, batch []waiting) []waiting {
-	size := len(batch[0].verified.Envelope)
+	size := len(batch[0].envelope)
 	var timer <-chan time.Time
 	if len(g.flight) > 0 {
 		timer = time.After(gatherFor)
@@ -86,19 +86,33 @@ func (g *gatherer) gather(ctx context.Context, batch []waiting) []waiting {
 				return batch
 			}
 		}
-		batch, size = append(batch, w), size+len(w.verified.Envelope)
+		batch, size = append(batch, w), size+len(w.envelope)
 	}
 	return batch
 }
 
+// send verifies the envelopes in one batch and submits those that hold as a parcel.
 func (g *gatherer) send(ctx context.Context, batch []waiting) {
 	envelopes := make([][]byte, len(batch))
 	for i, w := range batch {
-		envelopes[i] = w.verified.Envelope
-		g.n.app.own.put(w.verified)
+		envelopes[i] = w.envelope
+	}
+	verified, errs := g.n.app.verifier.Verify(envelopes)
+	good := batch[:0]
+	envelopes = envelopes[:0]
+	for i, w := range batch {
+		if errs[i] != nil {
+			w.done <- submitted{err: fmt.Errorf("%w: %w", ErrUnverified, errs[i])}
+			continue
+		}
+		good, envelopes = append(good, w), append(envelopes, w.envelope)
+		g.n.app.own.put(verified[i])
+	}
+	if len(good) == 0 {
+		return
 	}
 	results, err := g.n.SubmitParcel(ctx, protocol.EncodeParcel(envelopes))
-	for i, w := range batch {
+	for i, w := range good {
 		s := submitted{err: err}
 		if err == nil {
 			s.result = results[i]
@@ -153,14 +167,13 @@ func (n *Node) awaitQuorum(ctx context.Context) error {
 
 // SubmitEnvelope verifies an envelope and executes it, in a parcel with others. The result says whether the ledger accepted it.
 func (n *Node) SubmitEnvelope(ctx context.Context, envelope []byte) (protocol.Result, error) {
-	verified, errs := n.app.verifier.Verify([][]byte{envelope})
-	if errs[0] != nil {
-		return protocol.Result{}, fmt.Errorf("%w: %w", ErrUnverified, errs[0])
+	if len(envelope) > protocol.EnvelopeBytesMax {
+		return protocol.Result{}, fmt.Errorf("%w: %d bytes, at most %d", ErrUnverified, len(envelope), protocol.EnvelopeBytesMax)
 	}
 	if err := n.awaitQuorum(ctx); err != nil {
 		return protocol.Result{}, err
 	}
-	w := waiting{verified: verified[0], done: make(chan submitted, 1)}
+	w := waiting{envelope: envelope, done: make(chan submitted, 1)}
 	select {
 	case n.gather.in <- w:
 	case <-ctx.Done():
