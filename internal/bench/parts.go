@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/anamnesis-health/anamnesis/internal/ledger/state"
+	"github.com/anamnesis-health/anamnesis/internal/node"
 	"github.com/anamnesis-health/anamnesis/internal/translog"
 	"github.com/anamnesis-health/anamnesis/protocol/smt"
 )
@@ -19,7 +20,7 @@ func measureMap(_ context.Context, r *run) error {
 	keys, batch := pick(r, 1_000_000, 200_000), 10_000
 	dir := filepath.Join(r.dir, "map")
 	var laps []time.Time
-	if err := state.Measure(dir, keys, batch, pick(r, 20, 10), func() { laps = append(laps, time.Now()) }); err != nil {
+	if err := state.Measure(dir, keys, batch, pick(r, 20, 10), node.AtOnce, func() { laps = append(laps, time.Now()) }); err != nil {
 		return err
 	}
 	took := laps[len(laps)-1].Sub(laps[0]).Seconds()

@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"time"
 
@@ -172,24 +171,6 @@ func (a *author) envelopes(n int) [][]byte {
 			_, _ = a.fill.Read(field)
 		}
 		out[i], _ = a.c.Sign(a.who, keys.Journal, r)
-	}
-	return out
-}
-
-// presign makes requests of so many envelopes each for every member's gateway: the work of the many clients, done before the clock starts.
-func (s *stage) presign(requests, envelopes int, form func([][]byte) request) [][]request {
-	out := make([][]request, len(s.at))
-	each := (requests + len(s.at) - 1) / len(s.at)
-	for m := range out {
-		out[m] = make([]request, each)
-		workers := runtime.GOMAXPROCS(0)
-		_ = inParallel(workers, workers, func(w int) error {
-			a := s.author(m)
-			for i := w; i < each; i += workers {
-				out[m][i] = form(a.envelopes(envelopes))
-			}
-			return nil
-		})
 	}
 	return out
 }
