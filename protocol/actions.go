@@ -178,7 +178,8 @@ const (
 )
 
 // SetPractitioner registers, rotates, suspends or revokes a practitioner of the signing member: it states what holds from now on.
-// Commitment is Digest("anamnesis/practitioner/v1", salt, name, speciality): the ledger never sees those.
+// Commitment is Digest("anamnesis/practitioner/v1", salt, name, speciality, licence): the ledger never sees
+// those.
 type SetPractitioner struct {
 	_            struct{} `cbor:",toarray"`
 	Practitioner PractitionerID

@@ -39,7 +39,7 @@ func (c *cli) consentGrant() *cobra.Command {
 		Short: "Make a contract from a template, or from your own Cedar",
 		Long: `Makes a contract: you sign it, it runs by itself, and it ends by itself. It is shown in plain words first.
 
---to says whom:   practitioner:ID          one person, by the id that 'practitioner add' shows
+--to says whom:   practitioner:ID          one person, by the id that 'practitioner register' shows
                   role:ROLE@MEMBER         everybody there in that role, such as role:physician@northside-general-hospital
                   member:MEMBER            everybody there, and the organisation itself
 

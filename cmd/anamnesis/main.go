@@ -134,7 +134,7 @@ func (c *cli) commands() []*cobra.Command {
 		c.demoCommand(), c.devCommand(), c.networkCommand(), c.memberCommand(), c.synthCommand(), c.fsckCommand(), c.benchCommand(),
 		c.walletCommand(), c.journalCommand(), c.handleCommand(), c.consentCommand(), c.logCommand(), c.recordCommand(),
 		c.practitionerCommand(), c.accessCommand(),
-		c.verifyCommand(),
+		c.verifyCommand(), c.didCommand(),
 	}
 }
 

@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 
 // TestScripts plays testdata/script/*.txtar against real networks. Besides the usual commands they have
 //
-//	freeport NAME            an address nobody listens on, into an environment variable
+//	freeport NAME            an address nobody listens on, into an environment variable, and its port into PORT
 //	ready URL                wait until the custodians of a network hold their key
 //	code N CMD…              CMD must exit with code N
 //	poll CODE CMD…           run CMD again and again until it exits with CODE, for at most half a minute
@@ -87,6 +87,7 @@ func freePort(ts *testscript.TestScript, _ bool, args []string) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	ts.Check(err)
 	ts.Setenv(args[0], l.Addr().String())
+	ts.Setenv("PORT", strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
 	ts.Check(l.Close())
 }
 

@@ -178,7 +178,7 @@ func (c *cli) staff(ctx context.Context) (*staff, error) {
 func (c *cli) openActor() (*wallet.Actor, error) {
 	if c.as == "" {
 		return nil, &failure{Code: "usage", Title: "say who acts: --as FILE, with a member's or a practitioner's key", exit: exitUsage,
-			Detail: "A development network keeps its members' keys in DIR/members; `anamnesis practitioner add` makes practitioners'."}
+			Detail: "A development network keeps its members' keys in DIR/members; `anamnesis practitioner register` makes practitioners'."}
 	}
 	raw, err := wallet.ReadFile(c.as)
 	if err != nil {

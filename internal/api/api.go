@@ -32,6 +32,9 @@ const (
 	PathAccesses      = "/v1/accesses"                   // GET (reader) → []Access that are still open
 	PathAccess        = "/v1/accesses/{id}"              // GET (reader) → Access
 	PathShares        = "/v1/accesses/{id}/shares"       // POST (reader) ShareRequest → Shares
+	PathDID           = "/.well-known/did.json"          // GET → the DID document of the gateway's member
+	PathMemberDID     = "/members/{id}/did.json"         // GET → a member's DID document, as this gateway has it
+	PathPersonDID     = "/practitioners/{id}/did.json"   // GET → a practitioner's DID document
 	PathFile          = "/v1/files/{hash}"               // PUT (member or practitioner) bytes → StoredFile; GET (patient, or reader with ?access=) bytes
 )
 
@@ -133,7 +136,8 @@ type Sponsorship struct {
 	Agreement []byte            `json:"agreement"`
 }
 
-// Practitioner is somebody whom a member vouches for. Name and speciality are off the ledger; they open its commitment.
+// Practitioner is somebody whom a member vouches for. Name, speciality and licence are off the ledger; they open its
+// commitment.
 type Practitioner struct {
 	ID         protocol.PractitionerID `json:"id"`
 	Member     protocol.MemberID       `json:"member"`
@@ -145,16 +149,17 @@ type Practitioner struct {
 	Name       *PractitionerName       `json:"name,omitempty"` // if the member tells, and it opens the commitment
 }
 
-// PractitionerName opens a practitioner's commitment: protocol.Digest("anamnesis/practitioner/v1", salt, name, speciality).
+// PractitionerName opens a practitioner's commitment: protocol.Digest("anamnesis/practitioner/v1", salt, name, speciality, licence).
 type PractitionerName struct {
 	Salt       []byte `json:"salt"`
 	Name       string `json:"name"`
 	Speciality string `json:"speciality"`
+	Licence    string `json:"licence"` // where the member found that they may practise: an authority and a number
 }
 
 // Commitment is what the ledger holds of the name.
 func (n PractitionerName) Commitment() protocol.Hash {
-	return protocol.Digest("anamnesis/practitioner/v1", n.Salt, []byte(n.Name), []byte(n.Speciality))
+	return protocol.Digest("anamnesis/practitioner/v1", n.Salt, []byte(n.Name), []byte(n.Speciality), []byte(n.Licence))
 }
 
 // Journal is what somebody with its handle needs to write into it.

@@ -14,7 +14,7 @@ const module = "github.com/anamnesis-health/anamnesis/"
 // A new package takes its place here.
 var ranks = map[string]int{
 	"protocol": 0, "protocol/smt": 0, "protocol/c2sp": 0, // what everybody outside may import too
-	"internal/api": 10, "internal/ledger/state": 10, "internal/threshold": 10, "internal/translog": 10,
+	"internal/api": 10, "internal/did": 10, "internal/ledger/state": 10, "internal/threshold": 10, "internal/translog": 10,
 	"internal/ledger/exec": 15, "protocol/wiretest": 5, "internal/threshold/thresholdtest": 15,
 	"internal/ledger/registry": 20, "internal/ledger/consent": 20, "internal/ledger/journal": 20, "internal/ledger/keygen": 20,
 	"internal/ledger": 30, "internal/vault": 30, "internal/wallet": 30, "internal/fhir": 30,

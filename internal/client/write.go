@@ -31,12 +31,25 @@ func (c *Client) OpenJournal(ctx context.Context, k *wallet.JournalKeys) error {
 
 // RegisterPractitioner states a practitioner of the signing member, and leaves the name with the gateway, which must be that member's.
 func (c *Client) RegisterPractitioner(ctx context.Context, member Identity, id protocol.PractitionerID, key protocol.PublicKey, role protocol.Role, validUntil uint64, name, speciality string) error {
-	n := api.PractitionerName{Salt: make([]byte, 16), Name: name, Speciality: speciality}
-	_, _ = rand.Read(n.Salt)
-	if _, err := c.Do(ctx, member, protocol.JournalID{}, &protocol.SetPractitioner{Practitioner: id, Key: key, Role: role,
-		Status: protocol.PractitionerActive, ValidUntil: validUntil, Commitment: n.Commitment()}); err != nil {
+	row := api.Practitioner{ID: id, Key: key, Role: role, ValidUntil: validUntil}
+	return c.SetPractitioner(ctx, member, row, protocol.PractitionerActive, &api.PractitionerName{Name: name, Speciality: speciality})
+}
+
+// SetPractitioner states a practitioner of the signing member anew: row's role, key and end, with a standing. If name is not nil it is
+// committed to under a fresh salt and left with the gateway, which must be the member's; else the commitment stays row's.
+func (c *Client) SetPractitioner(ctx context.Context, member Identity, row api.Practitioner, status protocol.PractitionerStatus, name *api.PractitionerName) error {
+	a := &protocol.SetPractitioner{Practitioner: row.ID, Key: row.Key, Role: row.Role, Status: status, ValidUntil: row.ValidUntil, Commitment: row.Commitment}
+	var n api.PractitionerName
+	if name != nil {
+		n = *name
+		n.Salt = make([]byte, 16)
+		_, _ = rand.Read(n.Salt)
+		a.Commitment = n.Commitment()
+	}
+	if _, err := c.Do(ctx, member, protocol.JournalID{}, a); err != nil || name == nil {
 		return err
 	}
+	id := row.ID
 	return c.json(ctx, member, http.MethodPut, path(api.PathPractitioner, id.String()), n, nil)
 }
 

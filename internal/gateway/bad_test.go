@@ -74,6 +74,7 @@ func TestBadInput(t *testing.T) {
 		{"name with control characters", "PUT", doctor, api.PractitionerName{Salt: make([]byte, 16), Name: "x\ny"}, 400, "name"},
 		{"long name", "PUT", doctor, api.PractitionerName{Salt: make([]byte, 16), Name: strings.Repeat("x", 201)}, 400, "name"},
 		{"name not in UTF-8", "PUT", doctor, `{"salt":"AAAAAAAAAAAAAAAAAAAAAA==","name":"` + "\xff" + `","speciality":""}`, 409, "commitment"},
+		{"licence too long in a name", "PUT", doctor, api.PractitionerName{Salt: make([]byte, 16), Name: "x", Licence: strings.Repeat("x", 201)}, 400, "name"},
 		{"no name", "PUT", doctor, api.PractitionerName{Salt: make([]byte, 16)}, 400, "name"},
 		{"another name", "PUT", doctor, api.PractitionerName{Salt: make([]byte, 16), Name: "Dr Other"}, 409, "commitment"},
 		{"shares of nothing", "POST", shares, `{"generation":1,"records":[],"capsules":[],"all":false}`, 400, "records"},

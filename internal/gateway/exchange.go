@@ -18,12 +18,17 @@ import (
 func reply(w http.ResponseWriter, v any) error { return replyStatus(w, http.StatusOK, v) }
 
 func replyStatus(w http.ResponseWriter, status int, v any) error {
+	return replyType(w, status, "application/json", v)
+}
+
+// replyType answers with JSON under a name of its own.
+func replyType(w http.ResponseWriter, status int, kind string, v any) error {
 	body, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
 	h := w.Header()
-	h["Content-Type"] = headerJSON
+	h["Content-Type"] = []string{kind}
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	w.WriteHeader(status)
 	write(w, body)

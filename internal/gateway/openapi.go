@@ -119,7 +119,7 @@ func (d *drafter) operation(r route) object {
 
 func operationID(r route) string {
 	name := strings.Trim(placeholder.ReplaceAllString(strings.TrimPrefix(r.path, "/v1/"), "by/$1"), "/")
-	parts := strings.FieldsFunc(name, func(c rune) bool { return c == '/' || c == '.' })
+	parts := strings.FieldsFunc(name, func(c rune) bool { return c == '/' || c == '.' || c == '-' })
 	for i, p := range parts {
 		parts[i] = strings.ToUpper(p[:1]) + p[1:]
 	}

@@ -144,7 +144,7 @@ func (s *server) putPractitioner(w http.ResponseWriter, r *http.Request) error {
 	}
 	if name.Commitment() != row.Commitment {
 		return problem(http.StatusConflict, "commitment", "The name does not open the practitioner's commitment on the ledger",
-			"Send the salt, name and speciality that SetPractitioner committed to, or commit anew.")
+			"Send the salt, name, speciality and licence that SetPractitioner committed to, or commit anew.")
 	}
 	if err := s.SetName(who, name); err != nil {
 		return err
@@ -157,9 +157,9 @@ func checkName(n api.PractitionerName) error {
 	if len(n.Salt) < saltBytesMin || len(n.Salt) > saltBytesMax {
 		return bad("salt", "The salt is not of an acceptable length", "It is drawn at random, from 16 to 64 bytes.")
 	}
-	for _, text := range []string{n.Name, n.Speciality} {
+	for _, text := range []string{n.Name, n.Speciality, n.Licence} {
 		if len(text) > personNameBytesMax || !utf8.ValidString(text) || !printable(text) {
-			return bad("name", "The name or speciality is not acceptable", "Each is plain text of at most 200 bytes.")
+			return bad("name", "The name, speciality or licence is not acceptable", "Each is plain text of at most 200 bytes.")
 		}
 	}
 	if n.Name == "" {

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/anamnesis-health/anamnesis/internal/api"
+	"github.com/anamnesis-health/anamnesis/internal/did"
 )
 
 // routes is all that the gateway serves, with what its document says of each.
@@ -46,6 +47,13 @@ func (s *server) routes() []route {
 			summary: "A member's practitioners, with the names that the member tells", signed: signedMust, who: "any member, practitioner or patient", out: []api.Practitioner{}}},
 		{put, api.PathPractitioner, s.putPractitioner, light, lightTime, false, operation{tag: "people",
 			summary: "Keep the name of this member's own practitioner, off the ledger", signed: signedMust, who: "the gateway's member", in: api.PractitionerName{}}},
+
+		{get, api.PathDID, s.getOwnDID, light, lightTime, true, operation{tag: "people",
+			summary: "The DID document of the gateway's member (W3C DID v1.0, did:web)", outType: did.MediaType}},
+		{get, api.PathMemberDID, s.getMemberDID, light, lightTime, true, operation{tag: "people",
+			summary: "A member's DID document", detail: "A member that was removed keeps its key there, with no relationship.", outType: did.MediaType}},
+		{get, api.PathPersonDID, s.getPractitionerDID, light, lightTime, true, operation{tag: "people",
+			summary: "A practitioner's DID document", detail: "It names nobody. Without standing the key stays, with no relationship.", outType: did.MediaType}},
 
 		{get, api.PathJournal, s.getJournal, light, lightTime, false, operation{tag: "journals",
 			summary: "What it takes to write into a journal", signed: signedMust, who: "a member, a practitioner with a valid credential, or the patient", out: api.Journal{}}},

@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/anamnesis-health/anamnesis/internal/api"
+	"github.com/anamnesis-health/anamnesis/internal/did"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/ledgertest"
 	"github.com/anamnesis-health/anamnesis/protocol"
 )
@@ -388,5 +389,48 @@ func BenchmarkJournal(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// The DID documents say what the registry says, name nobody, and take the gateway's name from the network, not from the request.
+func TestDIDDocuments(t *testing.T) {
+	s := newSite(t)
+	resolve := func(path string) (d did.Document) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.server.URL+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = "evil.example"
+		r := s.do(req)
+		if r.header.Get("Content-Type") != did.MediaType || bytes.Contains(r.body, []byte("evil")) || bytes.Contains(r.body, []byte("Dr ")) {
+			t.Fatalf("%s: %s %s", path, r.header.Get("Content-Type"), r.body)
+		}
+		r.decode(t, &d)
+		return d
+	}
+	person := func(w *ledgertest.Who) string {
+		return strings.Replace(api.PathPersonDID, "{id}", protocol.PractitionerID(w.Signer.ID).String(), 1)
+	}
+	own, m1 := resolve(api.PathDID), resolve(strings.Replace(api.PathMemberDID, "{id}", s.backend.Member.String(), 1))
+	if own.ID != "did:web:localhost%3A1" || m1.ID != own.ID+":members:"+s.backend.Member.String() || m1.AlsoKnownAs[0] != own.ID {
+		t.Error(own, m1)
+	}
+	for who, want := range map[*ledgertest.Who]int{s.doctor: 1, s.suspended: 0} {
+		d := resolve(person(who))
+		keys, err := d.Keys()
+		if err != nil || len(keys) != want || len(d.VerificationMethod) != 1 || d.VerificationMethod[0].PublicKeyMultibase != did.Multibase(who.Signer.Key) {
+			t.Errorf("%s: %v %v", who.Name, d, err)
+		}
+		if d.Controller != m1.ID {
+			t.Errorf("%s is controlled by %s", who.Name, d.Controller)
+		}
+	}
+	b := s.backend
+	b.Gateways = map[protocol.MemberID]string{b.Member: "203.0.113.9:443"}
+	w := httptest.NewRecorder()
+	New(b).ServeHTTP(w, httptest.NewRequest(http.MethodGet, api.PathDID, nil))
+	if w.Code != http.StatusNotFound {
+		t.Error("an IP address in a did:web", w.Code, w.Body)
 	}
 }

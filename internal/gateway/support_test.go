@@ -91,7 +91,7 @@ func newSite(t testing.TB) *site {
 func (s *site) practitioner(by *ledgertest.Who, name string, role protocol.Role, status protocol.PractitionerStatus) *ledgertest.Who {
 	k, pub := ledgertest.Key(name)
 	who := protocol.PractitionerID(pub[:16])
-	s.names[who] = api.PractitionerName{Salt: bytes.Repeat([]byte{byte(len(name))}, 16), Name: "Dr " + name, Speciality: "oncology"}
+	s.names[who] = api.PractitionerName{Salt: bytes.Repeat([]byte{byte(len(name))}, 16), Name: "Dr " + name, Speciality: "oncology", Licence: "GMC 7000001"}
 	s.w.Must(by, protocol.JournalID{}, &protocol.SetPractitioner{Practitioner: who, Key: pub, Role: role, Status: status,
 		ValidUntil: ledgertest.Start + 365*24*3600_000, Commitment: s.names[who].Commitment()})
 	return &ledgertest.Who{Name: name, Key: k, Signer: protocol.PractitionerSigner(who, pub)}

@@ -115,6 +115,11 @@ func (s *site) questions() []question {
 	add("name m1's practitioner", "PUT", api.PathPractitioner, put(api.PathPractitioner, "{id}", doctor.String()), s.names[doctor])
 	add("name m2's practitioner", "PUT", api.PathPractitioner, put(api.PathPractitioner, "{id}", protocol.PractitionerID(s.nurse.Signer.ID).String()),
 		s.names[protocol.PractitionerID(s.nurse.Signer.ID)])
+	add("did", "GET", api.PathDID, api.PathDID, nil)
+	add("did of m2", "GET", api.PathMemberDID, put(api.PathMemberDID, "{id}", protocol.MemberID(s.m2.Signer.ID).String()), nil)
+	add("did of nobody", "GET", api.PathMemberDID, put(api.PathMemberDID, "{id}", none), nil)
+	add("did of the doctor", "GET", api.PathPersonDID, put(api.PathPersonDID, "{id}", doctor.String()), nil)
+	add("did of no doctor", "GET", api.PathPersonDID, put(api.PathPersonDID, "{id}", none), nil)
 	for _, p := range []struct{ name, path string }{{"journal", api.PathJournal}, {"entries", api.PathEntries}, {"contracts", api.PathContracts},
 		{"records", api.PathRecords}, {"proof", api.PathProof}} {
 		add(p.name+" of alice", "GET", p.path, put(p.path, "{id}", j), nil)

@@ -66,6 +66,7 @@ type (
 		Salt       []byte
 		Name       string
 		Speciality string
+		Licence    string
 	}
 )
 
@@ -286,7 +287,7 @@ func encodePractitioners(p *api.JournalProof) ([]byte, error) {
 	for _, x := range p.Practitioners {
 		item := rowItem{ID: x.ID, Row: x.Row, Proof: x.Proof}
 		if n := x.Name; n != nil {
-			item.Name = []nameItem{{Salt: n.Salt, Name: n.Name, Speciality: n.Speciality}}
+			item.Name = []nameItem{{Salt: n.Salt, Name: n.Name, Speciality: n.Speciality, Licence: n.Licence}}
 		}
 		s.add(protocol.Encode(item))
 	}
@@ -300,7 +301,7 @@ func decodePractitioners(b []byte, p *api.JournalProof) error {
 			return errors.New("one name is expected")
 		}
 		for _, n := range item.Name {
-			x.Name = &api.PractitionerName{Salt: n.Salt, Name: n.Name, Speciality: n.Speciality}
+			x.Name = &api.PractitionerName{Salt: n.Salt, Name: n.Name, Speciality: n.Speciality, Licence: n.Licence}
 		}
 		p.Practitioners = append(p.Practitioners, x)
 		return nil

@@ -52,7 +52,7 @@ func found(t testing.TB, nodes int) *net {
 	t.Helper()
 	l, err := ledger.Open(state.NewMemory())
 	n := &net{World: ledgertest.New(t, must(t, l, err), nodes), files: map[protocol.Hash][]byte{}, nodes: nodes,
-		name: api.PractitionerName{Salt: []byte("sixteen bytes ok"), Name: "Ada Okafor", Speciality: "cardiology"}}
+		name: api.PractitionerName{Salt: []byte("sixteen bytes ok"), Name: "Ada Okafor", Speciality: "cardiology", Licence: "GMC 7000001"}}
 	n.patient, n.other = n.Patient(n.Members[0], "patient"), n.Patient(n.Members[0], "other")
 	n.handle = protocol.Handle{Journal: n.patient.Journal(), Key: protocol.LabelKey{7}}
 	n.doctor = n.practitioner("doctor", n.name)
