@@ -42,6 +42,8 @@ var typeNames = map[ActionType]string{
 	TypeSetPractitioner: "set-practitioner", TypeOpenJournal: "open-journal", TypeAddRecord: "add-record", TypeGrant: "grant", TypeRevoke: "revoke",
 	TypeRequestAccess: "request-access", TypeOfferReceiverKey: "offer-receiver-key", TypeDeal: "deal", TypeAcceptDeals: "accept-deals",
 	TypeComplain: "complain", TypeReveal: "reveal",
+	TypeSetCard: "set-card", TypeDelegate: "delegate", TypeEndDelegation: "end-delegation", TypeReviewBreakGlass: "review-break-glass",
+	EventDelegationEnded: "delegation-ended", EventBreakGlassOpened: "break-glass-opened", EventReviewMissed: "review-missed",
 	EventSeal: "seal", EventGenesis: "genesis", EventMemberJoined: "member-joined", EventMemberRemoved: "member-removed",
 	EventContractEnded: "contract-ended", EventContractUsedUp: "contract-used-up", EventKeyActivated: "key-activated", EventDealerExcluded: "dealer-excluded",
 }
@@ -96,6 +98,14 @@ func newAction(t ActionType) Action {
 		return new(Complain)
 	case TypeReveal:
 		return new(Reveal)
+	case TypeSetCard:
+		return new(SetCard)
+	case TypeDelegate:
+		return new(Delegate)
+	case TypeEndDelegation:
+		return new(EndDelegation)
+	case TypeReviewBreakGlass:
+		return new(ReviewBreakGlass)
 	}
 	return nil
 }
@@ -238,6 +248,7 @@ type RequestAccess struct {
 	Purpose    Purpose
 	OneTime    [32]byte // X25519 public key to which custodians seal their shares; used for this access alone
 	OneTimeKEM uint16   // HPKE KEM id of OneTime: 0x0020 DHKEM(X25519, HKDF-SHA256)
+	Reason     Hash     // SHA-256 of the sealed reason for breaking the glass; zero: the glass stays whole
 }
 
 // OneTimeX25519 is the only KEM that RequestAccess takes today (RFC 9180 §7.1).

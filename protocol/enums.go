@@ -88,10 +88,12 @@ const (
 	ActorMember
 	ActorPractitioner
 	ActorPatient
+	_
+	ActorDelegate // stands in for the patient; the signer's id is the journal's
 	actorKindsEnd
 )
 
-var actorKindNames = [...]string{ActorLedger: "ledger", ActorMember: "member", ActorPractitioner: "practitioner", ActorPatient: "patient"}
+var actorKindNames = [...]string{ActorLedger: "ledger", ActorMember: "member", ActorPractitioner: "practitioner", ActorPatient: "patient", ActorDelegate: "delegate"}
 
 func enumName[E ~uint8](names []string, e E) string {
 	if int(e) < len(names) && names[e] != "" {
@@ -119,7 +121,7 @@ func (k ActorKind) String() string  { return enumName(actorKindNames[:], k) }
 func (r Role) Valid() bool       { return r > 0 && r < rolesEnd }
 func (p Purpose) Valid() bool    { return p > 0 && p < purposesEnd }
 func (k MemberKind) Valid() bool { return k > 0 && k < memberKindsEnd }
-func (k ActorKind) Valid() bool  { return k > 0 && k < actorKindsEnd }
+func (k ActorKind) Valid() bool  { return k > 0 && k < actorKindsEnd && actorKindNames[k] != "" }
 
 // Roles and Purposes list all, in their numbers' order.
 func Roles() []Role       { return all[Role](rolesEnd) }

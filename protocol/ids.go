@@ -17,6 +17,7 @@ type (
 	contract     struct{}
 	access       struct{}
 	label        struct{}
+	card         struct{}
 )
 
 func (member) noun() string       { return "member" }
@@ -26,6 +27,7 @@ func (record) noun() string       { return "record" }
 func (contract) noun() string     { return "contract" }
 func (access) noun() string       { return "access" }
 func (label) noun() string        { return "label" }
+func (card) noun() string         { return "card" }
 
 // ID is a 128-bit name. Its text form, in JSON, URLs and Cedar, is 32 lowercase hexadecimal digits.
 type ID[N noun] [16]byte
@@ -40,6 +42,7 @@ type (
 	ContractID     = ID[contract]
 	AccessID       = ID[access]
 	Label          = ID[label]
+	CardID         = ID[card]
 )
 
 // String is the text form.
@@ -78,6 +81,7 @@ func ParseRecordID(s string) (RecordID, error)             { return parseID[reco
 func ParseContractID(s string) (ContractID, error)         { return parseID[contract](s) }
 func ParseAccessID(s string) (AccessID, error)             { return parseID[access](s) }
 func ParseLabel(s string) (Label, error)                   { return parseID[label](s) }
+func ParseCardID(s string) (CardID, error)                 { return parseID[card](s) }
 
 // Hash is a SHA-256 digest.
 type Hash [32]byte

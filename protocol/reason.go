@@ -22,6 +22,10 @@ const (
 	WrongPurpose   Reason = 10 // permitted, but for another purpose
 	BadRequest     Reason = 11 // the question makes no sense
 
+	NotEmergencyRole  Reason = 12 // the glass is broken in emergency roles only
+	ReviewDue         Reason = 13 // the last session of this reader waits for its review
+	OutsideDelegation Reason = 14 // the delegation does not reach this
+
 	Expired           Reason = 100 // not-after has passed
 	NotAfterTooFar    Reason = 101
 	WrongNetwork      Reason = 102
@@ -58,7 +62,21 @@ const (
 	AlreadyDone       Reason = 133
 	TooManyMembers    Reason = 134
 	DuplicateInParcel Reason = 135
+
+	UnknownSession     Reason = 150 // no such break-glass session
+	NotAReviewer       Reason = 151 // reviews are by another administrator of the same member
+	SessionReviewed    Reason = 152 // already
+	ReasonReused       Reason = 153 // the sealed reason was given before, elsewhere
+	UnknownDelegation  Reason = 154
+	DelegationOver     Reason = 155 // it ended, or has not begun
+	BeyondDelegation   Reason = 156 // more than the delegation's level, scope or time
+	DelegateExists     Reason = 157 // the key is a delegate of this journal already
+	TooManyDelegations Reason = 158
+	CardTaken          Reason = 159 // the card's name is another journal's
 )
+
+// ReasonsEnd is beyond all reasons.
+const ReasonsEnd Reason = 200
 
 type reasonText struct{ name, advice string }
 
@@ -76,6 +94,10 @@ var reasonTexts = map[Reason]reasonText{
 
 	WrongPurpose: {"wrong-purpose", "The patient has granted this for another purpose. Ask for that purpose, if it is yours."},
 	BadRequest:   {"bad-request", "The request names a purpose, role or time that the network does not know."},
+
+	NotEmergencyRole:  {"not-emergency-role", "Only emergency physicians and paramedics break the glass. Ask for the purpose of your work instead."},
+	ReviewDue:         {"review-due", "Your last break-glass session has not been reviewed. Ask an administrator of your organisation to review it."},
+	OutsideDelegation: {"outside-delegation", "Your delegation does not reach this. Name other classes, or ask the patient to widen it."},
 
 	Expired:           {"expired", "The request was too old when it reached the ledger. Check this computer's clock and send it again."},
 	NotAfterTooFar:    {"not-after-too-far", "The request's not-after lies more than ten minutes ahead. Check this computer's clock and send it again."},
@@ -113,6 +135,17 @@ var reasonTexts = map[Reason]reasonText{
 	AlreadyDone:       {"already-done", "This was done already."},
 	TooManyMembers:    {"too-many-members", "The network has as many members as it may have."},
 	DuplicateInParcel: {"duplicate", "The same request was sent twice."},
+
+	UnknownSession:     {"unknown-session", "This practitioner has no such break-glass session in this journal."},
+	NotAReviewer:       {"not-a-reviewer", "A break-glass session is reviewed by an administrator of the same organisation, and never by who broke the glass."},
+	SessionReviewed:    {"session-reviewed", "This session has been reviewed already. A verdict stays."},
+	ReasonReused:       {"reason-reused", "This sealed reason was given before. Seal the reason anew for this patient and this session."},
+	UnknownDelegation:  {"unknown-delegation", "This journal has no such delegate."},
+	DelegationOver:     {"delegation-over", "The delegation has ended, or has not begun. The patient can delegate anew."},
+	BeyondDelegation:   {"beyond-delegation", "This goes beyond what was delegated: its level, its classes or its time. Ask the patient."},
+	DelegateExists:     {"delegate-exists", "This key is a delegate of the journal already. End that delegation first."},
+	TooManyDelegations: {"too-many-delegations", "The journal has as many delegates as it may have, or they delegate too deep. End one first."},
+	CardTaken:          {"card-taken", "This card belongs to another journal. Make a new one."},
 }
 
 // String is the name for programs.
@@ -131,7 +164,7 @@ func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (r *Reason) UnmarshalText(b []byte) error {
-	for n := range DuplicateInParcel + 1 {
+	for n := range ReasonsEnd {
 		if t, ok := reasonTexts[n]; ok && t.name == string(b) {
 			*r = n
 			return nil

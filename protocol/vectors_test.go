@@ -90,6 +90,10 @@ func samples() []Action {
 		&OfferReceiverKey{Generation: 1, Epoch: 1, Key: bytes.Repeat([]byte{21}, ReceiverKeyBytes)},
 		&Deal{Generation: 1, Epoch: 1, Message: []byte{22, 23}}, &AcceptDeals{Generation: 1, Epoch: 1, Dealers: []uint16{1, 2, 4}},
 		&Complain{Generation: 1, Epoch: 1, Dealer: 3}, &Reveal{Generation: 1, Epoch: 1, Receiver: 2, Share: bytes.Repeat([]byte{24}, 32)},
+		&SetCard{Card: CardID{25}, Sealed: bytes.Repeat([]byte{26}, 93)},
+		&Delegate{Key: key(27), Proof: bytes.Repeat([]byte{28}, 64), Level: LevelAct, Labels: []Label{{13}, {19}}, NotAfter: 1_800_000_000_000, MayDelegate: true},
+		&EndDelegation{Key: key(27)},
+		&ReviewBreakGlass{Practitioner: PractitionerID{3}, Session: AccessID{29}, Verdict: VerdictJustified, Note: Hash{30}},
 	}
 }
 
@@ -341,7 +345,7 @@ func TestSpecListsEverything(t *testing.T) {
 			row(n, name)
 		}
 	}
-	for n := range DuplicateInParcel + 1 {
+	for n := range ReasonsEnd {
 		if x, ok := reasonTexts[n]; ok {
 			row(n, x.name)
 		}

@@ -16,7 +16,6 @@ import (
 	"github.com/anamnesis-health/anamnesis/internal/ledger/consent"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/journal"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/keygen"
-	"github.com/anamnesis-health/anamnesis/internal/ledger/registry"
 	"github.com/anamnesis-health/anamnesis/internal/threshold"
 	"github.com/anamnesis-health/anamnesis/internal/wallet"
 	"github.com/anamnesis-health/anamnesis/protocol"
@@ -212,17 +211,6 @@ func (c *Custodian) checkAccess(q *question) (err error) {
 
 // checkContracts, the fourth: asked again at the head, the contracts still permit, and the reader still has standing.
 func (c *Custodian) checkContracts(q *question) error {
-	by, reason, err := registry.Lookup(q.view, q.row.Reader, q.now)
-	if err != nil {
-		return err
-	}
-	if reason != protocol.Accepted {
-		return refuse(4, reason, "the reader no longer has standing")
-	}
-	principal := consent.Principal{Practitioner: by.Practitioner, Member: by.Member, Role: by.Role, Credential: consent.CredentialActive}
-	if !by.Credential {
-		principal.Credential = consent.CredentialSuspended
-	}
 	resources := make([]consent.Resource, len(q.Records))
 	q.records = make([]journal.Named, len(q.Records))
 	for i, id := range q.Records {
@@ -236,13 +224,16 @@ func (c *Custodian) checkContracts(q *question) error {
 		q.records[i] = journal.Named{ID: id, Row: row}
 		resources[i] = ledger.Resource(q.records[i])
 	}
-	decisions, err := consent.StillPermits(q.view, q.view.Contracts(), q.row, principal, q.now, resources)
+	standing, each, err := q.view.StillOpens(q.row, q.now, resources)
 	if err != nil {
 		return err
 	}
-	for i, d := range decisions {
-		if !d.Permitted {
-			return refuse(4, consent.ReasonOf(d.Reason), "record %d is no longer permitted", i)
+	if standing != protocol.Accepted {
+		return refuse(4, standing, "the reader no longer has standing")
+	}
+	for i, reason := range each {
+		if reason != protocol.Accepted {
+			return refuse(4, reason, "record %d is no longer permitted", i)
 		}
 	}
 	return nil

@@ -191,11 +191,11 @@ func (s *server) mayReadUnder(v *ledger.View, a asker, which protocol.AccessID, 
 			continue
 		}
 		resource := ledger.Resource(journal.Named{ID: rec, Row: found})
-		decisions, err := consent.StillPermits(v, v.Contracts(), row, a.principal(), s.time(v), []consent.Resource{resource})
+		standing, each, err := v.StillOpens(row, s.time(v), []consent.Resource{resource})
 		if err != nil {
 			return err
 		}
-		if len(decisions) == 1 && decisions[0].Permitted {
+		if standing == protocol.Accepted && each[0] == protocol.Accepted {
 			return nil
 		}
 	}

@@ -1,6 +1,8 @@
 package ledger
 
 import (
+	"slices"
+
 	"github.com/anamnesis-health/anamnesis/internal/ledger/consent"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/exec"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/journal"
@@ -66,6 +68,18 @@ func (b *block) endContracts() {
 		at := b.context()
 		at.Cause = e.Cause
 		b.entry(at, e.Salt, protocol.EventContractEnded, e.Journal, protocol.Encode(protocol.ContractEvent{Contract: e.Contract}), protocol.NoOutcome)
+	}
+	for _, e := range consent.EndDelegations(c, b.l.docket, protocol.EndsBlockMax) {
+		at := b.context()
+		at.Cause = e.Row.Cause
+		for _, event := range e.Events {
+			b.emit(at, e.Row.Salt)(event)
+		}
+	}
+	for _, m := range consent.MissedReviews(c, protocol.EndsBlockMax) {
+		at := b.context()
+		at.Cause = m.Cause
+		b.emit(at, m.Salt)(exec.Event{Type: protocol.EventReviewMissed, Journal: m.Journal, Body: m.Event})
 	}
 	if b.working() {
 		consent.ForgetAccesses(c, protocol.EndsBlockMax)
@@ -151,6 +165,9 @@ func (b *block) authenticate(c *exec.Context, v *protocol.Verified) (actor, prot
 			return actor{}, protocol.WrongJournal
 		}
 	}
+	if c.Signer.Kind == protocol.ActorDelegate {
+		return delegate(c)
+	}
 	if c.Signer.Kind != protocol.ActorPatient {
 		who, reason := registry.Authenticate(c)
 		return actor{Actor: who, payer: who.Member}, reason
@@ -172,19 +189,31 @@ func (b *block) authenticate(c *exec.Context, v *protocol.Verified) (actor, prot
 	return actor{payer: j.Sponsor, revoking: onlyRevokes(v.Actions)}, reason
 }
 
-func onlyRevokes(actions []protocol.Action) bool {
-	for _, a := range actions {
-		if a.ActionType() != protocol.TypeRevoke {
-			return false
-		}
+// delegate finds who stands in for the patient; the journal's sponsor pays.
+func delegate(c *exec.Context) (actor, protocol.Reason) {
+	if reason := consent.AuthenticateDelegate(c); reason != protocol.Accepted {
+		return actor{}, reason
 	}
-	return true
+	j, _, err := journal.Get(c.Tx, c.Journal)
+	if err != nil {
+		panic(exec.Broken{Err: err})
+	}
+	return actor{payer: j.Sponsor}, protocol.Accepted
+}
+
+// onlyRevokes tells whether an envelope does nothing but take back what was given.
+func onlyRevokes(actions []protocol.Action) bool {
+	return !slices.ContainsFunc(actions, func(a protocol.Action) bool {
+		t := a.ActionType()
+		return t != protocol.TypeRevoke && t != protocol.TypeEndDelegation
+	})
 }
 
 // touchesJournal tells whether an action belongs to a patient's journal.
 func touchesJournal(t protocol.ActionType) bool {
 	switch t {
-	case protocol.TypeOpenJournal, protocol.TypeAddRecord, protocol.TypeGrant, protocol.TypeRevoke, protocol.TypeRequestAccess:
+	case protocol.TypeOpenJournal, protocol.TypeAddRecord, protocol.TypeGrant, protocol.TypeRevoke, protocol.TypeRequestAccess,
+		protocol.TypeSetCard, protocol.TypeDelegate, protocol.TypeEndDelegation, protocol.TypeReviewBreakGlass:
 		return true
 	}
 	return false
@@ -230,7 +259,7 @@ func (b *block) act(c *exec.Context, v *protocol.Verified, by actor) (first uint
 // dispatch hands an action to its family. What it returns beside the reason is the entry's outcome.
 func (b *block) dispatch(c *exec.Context, by actor, action protocol.Action, salt [16]byte) ([]byte, protocol.Reason) {
 	plain := func(r protocol.Reason) ([]byte, protocol.Reason) { return protocol.NoOutcome, r }
-	patient := c.Signer.Kind == protocol.ActorPatient
+	forPatient := c.Signer.Kind == protocol.ActorPatient || c.Signer.Kind == protocol.ActorDelegate
 	switch a := action.(type) {
 	case *protocol.ProposeMember:
 		return plain(registry.ProposeMember(c, by.Actor, a))
@@ -247,17 +276,19 @@ func (b *block) dispatch(c *exec.Context, by actor, action protocol.Action, salt
 	case *protocol.AddRecord:
 		return plain(b.addRecord(c, by, a))
 	case *protocol.Grant:
-		if !patient {
+		if !forPatient {
 			return plain(protocol.NotEntitled)
 		}
 		return plain(consent.Grant(c, b.l.docket, a, salt))
 	case *protocol.Revoke:
-		if !patient {
+		if !forPatient {
 			return plain(protocol.NotEntitled)
 		}
 		return plain(consent.Revoke(c, b.l.docket, a))
 	case *protocol.RequestAccess:
-		return b.requestAccess(c, by, a)
+		return b.requestAccess(c, by, a, salt)
+	case *protocol.SetCard, *protocol.Delegate, *protocol.EndDelegation, *protocol.ReviewBreakGlass:
+		return plain(b.people(c, by, action, salt))
 	case *protocol.OfferReceiverKey:
 		return plain(keygen.Offer(c, by.Custodian, a))
 	case *protocol.Deal:
@@ -274,7 +305,7 @@ func (b *block) dispatch(c *exec.Context, by actor, action protocol.Action, salt
 }
 
 func (b *block) addRecord(c *exec.Context, by actor, a *protocol.AddRecord) protocol.Reason {
-	if c.Signer.Kind == protocol.ActorPatient {
+	if c.Signer.Kind == protocol.ActorPatient || c.Signer.Kind == protocol.ActorDelegate {
 		return protocol.NotEntitled
 	}
 	if !isOpen(c) {
@@ -285,14 +316,20 @@ func (b *block) addRecord(c *exec.Context, by actor, a *protocol.AddRecord) prot
 	return journal.Add(c, journal.Author{Member: by.Member, Practitioner: by.Practitioner}, a, permitted, keygen.Active(c))
 }
 
-func (b *block) requestAccess(c *exec.Context, by actor, a *protocol.RequestAccess) ([]byte, protocol.Reason) {
+func (b *block) requestAccess(c *exec.Context, by actor, a *protocol.RequestAccess, salt [16]byte) ([]byte, protocol.Reason) {
 	if c.Signer.Kind == protocol.ActorPatient {
 		return nil, protocol.NotEntitled // a patient needs no access: the records are sealed to the wallet
 	}
 	if !isOpen(c) {
 		return nil, protocol.UnknownJournal
 	}
-	out := consent.RequestAccess(c, b.l.docket, principal(by.Actor), a, shelf{c})
+	if c.Signer.Kind == protocol.ActorDelegate {
+		return protocol.Encode(consent.RequestAsDelegate(c, a, shelf{c})), protocol.Accepted
+	}
+	if !consent.ReasonIsNew(c, a) {
+		return nil, protocol.ReasonReused
+	}
+	out := consent.RequestAccess(c, b.l.docket, principal(by.Actor), a, shelf{c}, salt)
 	return protocol.Encode(out), protocol.Accepted
 }
 

@@ -31,6 +31,10 @@ func charge(c *exec.Context, by actor) protocol.Reason {
 		return protocol.Accepted
 	}
 	asker := by.payer
+	if c.Signer.Kind == protocol.ActorDelegate { // apart from the patient, who must not be kept from ending it
+		apart := protocol.Digest("anamnesis/delegate-quota/v1", c.Signer.Key[:])
+		asker = protocol.MemberID(apart[:16])
+	}
 	if c.Signer.Kind == protocol.ActorPatient {
 		asker = protocol.MemberID{}
 	}

@@ -29,7 +29,7 @@ func parse(text string) words {
 			w.verb = f
 		case ok:
 			w.args[k] = v
-		case f == "broken":
+		case f == "broken", f == "may":
 			w.args[f] = f
 		default:
 			w.args[""] = f
@@ -54,7 +54,7 @@ func (s *script) envelope(line string) *protocol.Verified {
 	head := parse(before)
 	by := s.actor(head, after)
 	journal := protocol.JournalID{}
-	if by.Signer.Kind == protocol.ActorPatient {
+	if by.Signer.Kind == protocol.ActorPatient || by.Signer.Kind == protocol.ActorDelegate {
 		journal = by.Journal()
 	}
 	if in, ok := head.args["in"]; ok {
@@ -174,6 +174,9 @@ func (s *script) action(by *ledgertest.Who, journal protocol.JournalID, w words)
 		return &protocol.RotateMemberKey{Key: pub, Proof: ed25519.Sign(s.keyOf(cmp.Or(w.args["proof"], name)),
 			protocol.KeyProofMessage(s.w.L.Chain(), by.Signer.Member(), pub))}
 	}
+	if a := s.peopleAction(journal, w); a != nil {
+		return a
+	}
 	if a := s.keygenAction(by, w); a != nil {
 		return a
 	}
@@ -208,7 +211,7 @@ func (s *script) practitioner(w words) protocol.Action {
 
 func label(text string) protocol.Label { return protocol.Label{byte(number(text))} }
 
-// grant reads may=read|write, to=NAME, label=N, record=NAME, purpose=CODE, forbid=yes, from=10s, until=60s, uses=N; or cedar=… to the end.
+// grant reads may=read|write, to=NAME, label=N, record=NAME, purpose=CODE, forbid=yes, glass=yes, from=10s, until=60s, uses=N; or cedar=… to the end.
 func (s *script) grant(w words) protocol.Action {
 	g := &protocol.Grant{NotAfter: s.w.Time + millis(cmp.Or(w.args["until"], "1h")), UsesMax: uint32(number(cmp.Or(w.args["uses"], "0")))}
 	if from, ok := w.args["from"]; ok {
@@ -239,17 +242,23 @@ func (s *script) grant(w words) protocol.Action {
 	if p, ok := w.args["purpose"]; ok {
 		when = fmt.Sprintf(" when { context.purpose == Purpose::%q }", p)
 	}
+	if w.args["glass"] != "" {
+		when = " when { context.breakglass }"
+	}
 	g.Policy = canonical(s.t, fmt.Sprintf("%s(%s, action == Action::%q, %s)%s;", effect, principal, cmp.Or(w.args["may"], "read"), resource, when))
 	return g
 }
 
-// access reads label=1,2 or record=a,b, and purpose=CODE.
+// access reads label=1,2 or record=a,b, purpose=CODE, and reason=NAME.
 func (s *script) access(w words) protocol.Action {
 	a := &protocol.RequestAccess{Purpose: protocol.PurposeTreat, OneTime: [32]byte{9}, OneTimeKEM: protocol.OneTimeX25519}
 	if p, ok := w.args["purpose"]; ok {
 		if err := a.Purpose.UnmarshalText([]byte(p)); err != nil {
 			panic(err)
 		}
+	}
+	if r, ok := w.args["reason"]; ok {
+		a.Reason = protocol.Hash(sha256.Sum256([]byte(r)))
 	}
 	if l, ok := w.args["label"]; ok {
 		for _, one := range strings.Split(l, ",") {

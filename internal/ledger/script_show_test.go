@@ -60,6 +60,9 @@ func (s *script) outcome(e protocol.Entry) string {
 	if !o.Permitted {
 		return strings.TrimSpace(fmt.Sprintf("refused %s %s", o.Reason, strings.Join(by, " ")))
 	}
+	if len(by) == 0 {
+		return fmt.Sprintf("permitted [%s]", strings.Join(records, " "))
+	}
 	return fmt.Sprintf("permitted [%s] by %s", strings.Join(records, " "), strings.Join(by, " "))
 }
 
@@ -107,6 +110,9 @@ func (s *script) show(d *datadriven.TestData) string {
 	case "key":
 		s.showKey(view, &out)
 	default:
+		if text, ok := s.showPeople(view, d.Cmd, func() string { return d.CmdArgs[0].Key }); ok {
+			return text
+		}
 		d.Fatalf(s.t, "unknown command")
 	}
 	return out.String()
@@ -123,7 +129,12 @@ func (s *script) entry(out *strings.Builder, st ledger.Stored) {
 	e := st.Entry
 	fmt.Fprintf(out, "%s %s", s.when(e.Time), e.Type)
 	if e.Signer.Kind != protocol.ActorLedger {
-		fmt.Fprintf(out, " by %s", s.name(e.Signer.ID))
+		if e.Signer.Kind == protocol.ActorDelegate {
+			fmt.Fprintf(out, " by %s for", s.keyName(e.Signer.Key))
+		} else {
+			fmt.Fprint(out, " by")
+		}
+		fmt.Fprintf(out, " %s", s.name(e.Signer.ID))
 	}
 	if !e.Journal.IsZero() {
 		fmt.Fprintf(out, " #%d", e.Seq)
@@ -137,6 +148,18 @@ func (s *script) entry(out *strings.Builder, st ledger.Stored) {
 			panic(err)
 		}
 		fmt.Fprintf(out, " %s, salt of %s", s.name(c.Contract), s.saltOf(st))
+	case protocol.EventDelegationEnded:
+		var d protocol.DelegationEvent
+		if err := protocol.Decode(e.Action, &d); err != nil {
+			panic(err)
+		}
+		fmt.Fprintf(out, " %s, salt of %s", s.keyName(d.Key), s.saltOf(st))
+	case protocol.EventBreakGlassOpened, protocol.EventReviewMissed:
+		var b protocol.BreakGlassEvent
+		if err := protocol.Decode(e.Action, &b); err != nil {
+			panic(err)
+		}
+		fmt.Fprintf(out, " %s by %s, salt of %s", s.name(b.Session), s.name(b.Practitioner), s.saltOf(st))
 	case protocol.EventMemberJoined, protocol.EventMemberRemoved:
 		var m protocol.MemberEvent
 		if err := protocol.Decode(e.Action, &m); err != nil {

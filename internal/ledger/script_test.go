@@ -19,7 +19,7 @@ import (
 
 // Scripts of the ledger: testdata/*.txt, rewritten with -rewrite. A script is a list of commands on one network:
 //
-//	network members=4 [quota-member=N] [quota-journal=N] [pebble] [keyless]   begins anew; keyless: the key is still to be made
+//	network members=4 [quota-member=N] [quota-journal=N] [review=72h] [pebble] [keyless]   begins anew; keyless: the key is still to be made
 //	do                       each line of the input is an envelope in a block of its own, 100 ms apart
 //	block [after=5s] [tick] [count]   all lines are envelopes of one block; count shows results by reason
 //	wait 10s                 time passes and no block is made
@@ -27,7 +27,7 @@ import (
 //	restart | crash          opens the store again, as it is or as a power failure leaves it, and applies again what was lost
 //	drop                     like block, but the block is applied and never committed
 //	journal NAME | constitution | log last=N      entries
-//	contracts NAME | access NAME | members | key | head
+//	contracts NAME | access NAME | members | key | head | delegates NAME | sessions NAME | card NAME | due
 //
 // A line is ACTOR [in=PATIENT] [as=NAME] [expires=10s] [chain=X] [version=N] [key=NAME] : ACTION & ACTION…, the actions as in
 // script_actions_test.go; «resend NAME» sends an earlier envelope again. After each command the whole ledger is checked.
@@ -94,6 +94,8 @@ func (s *script) network(d *datadriven.TestData) string {
 				g.Params.QuotaMemberMinute = uint32(number(a.Vals[0]))
 			case "quota-journal":
 				g.Params.QuotaJournalMinute = uint32(number(a.Vals[0]))
+			case "review":
+				g.Params.ReviewMillis = millis(a.Vals[0])
 			}
 		}
 	}
@@ -207,7 +209,7 @@ func (s *script) block(d *datadriven.TestData) string {
 		for _, r := range applied.Results[0] {
 			counts[r.Reason]++
 		}
-		for r := range protocol.DuplicateInParcel + 1 {
+		for r := range protocol.ReasonsEnd {
 			if counts[r] > 0 {
 				fmt.Fprintf(&out, "%d %s\n", counts[r], r)
 			}

@@ -63,7 +63,11 @@ func history(t *testing.T) (v vectors) {
 		{wait: 900, tick: true},
 		{wait: 9000, lines: []string{"doctor in=pat: access label=1,2", "pat: revoke w", "pat chain=other: revoke w"}},
 		{wait: 20 * 60_000, tick: true},
-		{lines: []string{"m2: rotate m2b", "m2: rotate m2c", "m1: practitioner doctor status=suspended", "doctor in=pat: access record=zz purpose=BTG"}},
+		{lines: []string{"m2: rotate m2b", "m2: rotate m2c", "m1: practitioner doctor status=suspended", "doctor in=pat: access record=zz purpose=BTG reason=x"}},
+		{lines: []string{"m1: practitioner medic role=paramedic", "pat: grant e glass=yes & delegate kid level=share until=60s & card c1", "medic in=pat: access b label=1 purpose=BTG reason=y",
+			"kid: access label=1 purpose=FAMRQT", "kid: grant k to=doctor until=50s"}},
+		{wait: 60_000, tick: true},
+		{wait: 72 * 3600_000, tick: true},
 	} {
 		w.Time += step.wait
 		b := ledger.Block{Height: l.Head().Height + 1, Time: w.Time, Tick: step.tick}

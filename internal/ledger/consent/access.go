@@ -17,7 +17,8 @@ type AccessRow struct {
 	OneTime  [32]byte
 	Records  []protocol.RecordID // in the order of the outcome
 	Grounds  []GroundRow
-	Deadline uint64 // UTC ms
+	Deadline uint64            // UTC ms
+	Session  protocol.AccessID // the break-glass session it was made in; zero: the glass is whole
 }
 
 // GroundRow is a Ground as stored.
@@ -40,9 +41,20 @@ func MayWrite(c *exec.Context, d *Docket, by Principal, r Resource) bool {
 
 // RequestAccess executes the action. Every label named must be permitted, else all is refused; within a permitted label, records that a
 // contract closes are left out without a word, so that a reader does not learn that they exist.
-func RequestAccess(c *exec.Context, d *Docket, by Principal, a *protocol.RequestAccess, shelf Shelf) protocol.AccessOutcome {
+//
+// A request that names a sealed reason breaks the glass: it is for emergency roles, stands on contracts that speak of it, and belongs to a
+// session that is reviewed. salt is the envelope's nonce.
+func RequestAccess(c *exec.Context, d *Docket, by Principal, a *protocol.RequestAccess, shelf Shelf, salt [16]byte) protocol.AccessOutcome {
+	glass := !a.Reason.IsZero()
+	var session SessionRow
+	if glass {
+		var against protocol.Reason
+		if session, against = mayBreakGlass(c, by); against != protocol.Accepted {
+			return refusal(against, nil)
+		}
+	}
 	active := d.of(c).active
-	req := Request{Principal: by, Action: ActionRead, Purpose: a.Purpose, Now: c.Time, BreakGlass: a.Purpose == protocol.PurposeBreakGlass}
+	req := Request{Principal: by, Action: ActionRead, Purpose: a.Purpose, Now: c.Time, BreakGlass: glass}
 	groups, whole := gather(c, a, shelf)
 	all := slices.Concat(groups...)
 	decisions := DecideAll(active, req, all)
@@ -69,7 +81,13 @@ func RequestAccess(c *exec.Context, d *Docket, by Principal, a *protocol.Request
 	for _, g := range grounds {
 		out.Contracts = append(out.Contracts, g.Contract)
 	}
-	admit(c, d, a, out, grounds)
+	row := AccessRow{Journal: c.Journal, Reader: c.Signer, Purpose: a.Purpose, OneTime: a.OneTime, Records: out.Records}
+	if glass {
+		session = breakGlass(c, by, session, a.Reason, salt)
+		row.Session, out.Deadline = session.ID, min(out.Deadline, session.Ends)
+	}
+	row.Deadline = out.Deadline
+	admit(c, d, row, grounds)
 	return out
 }
 
@@ -101,9 +119,7 @@ func gather(c *exec.Context, a *protocol.RequestAccess, shelf Shelf) (groups [][
 }
 
 // admit writes a permitted access down and counts its use.
-func admit(c *exec.Context, d *Docket, a *protocol.RequestAccess, out protocol.AccessOutcome, grounds []Ground) {
-	id := protocol.DerivedAccessID(c.Cause, c.Index)
-	row := AccessRow{Journal: c.Journal, Reader: c.Signer, Purpose: a.Purpose, OneTime: a.OneTime, Records: out.Records, Deadline: out.Deadline}
+func admit(c *exec.Context, d *Docket, row AccessRow, grounds []Ground) {
 	for _, g := range grounds {
 		row.Grounds = append(row.Grounds, GroundRow{Contract: g.Contract, Uses: g.Uses})
 		key := ContractKey(c.Journal, g.Contract)
@@ -118,6 +134,12 @@ func admit(c *exec.Context, d *Docket, a *protocol.RequestAccess, out protocol.A
 			c.Emit(exec.Event{Type: protocol.EventContractUsedUp, Journal: c.Journal, Body: protocol.ContractEvent{Contract: g.Contract}})
 		}
 	}
+	open(c, row)
+}
+
+// open writes an access for custodians to serve.
+func open(c *exec.Context, row AccessRow) {
+	id := protocol.DerivedAccessID(c.Cause, c.Index)
 	accesses.Put(c, accesses.Key(id[:]), row)
 	deadlines.Put(c, deadlines.Key(exec.Uint64(row.Deadline), id[:]), endRow{})
 }
@@ -133,7 +155,16 @@ func Access(r state.Reader, id protocol.AccessID) (AccessRow, bool, error) {
 
 // StillPermits asks the contracts again whether an access may open these records, now, without consuming a use. It answers for each record
 // in order. The reader's standing is the caller's to look up afresh.
-func StillPermits(r state.Reader, cache *Cache, row AccessRow, by Principal, now uint64, resources []Resource) ([]Decision, error) {
+func StillPermits(r state.Reader, cache *Cache, row AccessRow, by Principal, now uint64, resources []Resource) ([]protocol.Reason, error) {
+	out := make([]protocol.Reason, len(resources))
+	if !row.Session.IsZero() {
+		if stands, err := sessionStands(r, row, by); err != nil || !stands {
+			for i := range out {
+				out[i] = protocol.SessionReviewed
+			}
+			return out, err
+		}
+	}
 	active, err := load(r, cache, row.Journal)
 	if err != nil {
 		return nil, err
@@ -142,8 +173,11 @@ func StillPermits(r state.Reader, cache *Cache, row AccessRow, by Principal, now
 	for i, g := range row.Grounds {
 		grounds[i] = Ground{Contract: g.Contract, Uses: g.Uses}
 	}
-	req := Request{Principal: by, Action: ActionRead, Purpose: row.Purpose, Now: now, BreakGlass: row.Purpose == protocol.PurposeBreakGlass}
-	return Recheck(active, req, grounds, resources), nil
+	req := Request{Principal: by, Action: ActionRead, Purpose: row.Purpose, Now: now, BreakGlass: !row.Session.IsZero()}
+	for i, d := range Recheck(active, req, grounds, resources) {
+		out[i] = reasonOf(d.Reason)
+	}
+	return out, nil
 }
 
 // Preview decides on a reading that nobody has asked for yet, for "who can read what now". It changes nothing.

@@ -31,6 +31,7 @@ type policy struct {
 	cedar *cedar.Policy
 	tree  *xast.Policy
 	asks  asks
+	glass bool // speaks of breaking the glass
 }
 
 // treeOf is a policy's syntax tree in the types that can be walked.
@@ -40,6 +41,9 @@ func (p policy) forbids() bool { return p.tree.Effect == xast.EffectForbid }
 
 // Canonical is the text that was compiled; the caller must not change it.
 func (c *Compiled) Canonical() []byte { return c.text }
+
+// Forbids tells whether the contract closes anything.
+func (c *Compiled) Forbids() bool { return slices.ContainsFunc(c.policies, policy.forbids) }
 
 // Hash is SHA-256 of the canonical text.
 func (c *Compiled) Hash() protocol.Hash { return c.hash }
@@ -79,7 +83,7 @@ func Compile(canonical []byte) (*Compiled, error) {
 	}
 	c := &Compiled{text: bytes.Clone(canonical), hash: sha256.Sum256(canonical)}
 	for i, p := range list {
-		c.policies = append(c.policies, policy{id: cedar.PolicyID(strconv.Itoa(i)), cedar: p, tree: treeOf(p), asks: asksOf(treeOf(p))})
+		c.policies = append(c.policies, policy{id: cedar.PolicyID(strconv.Itoa(i)), cedar: p, tree: treeOf(p), asks: asksOf(treeOf(p)), glass: speaksOfGlass(treeOf(p))})
 	}
 	c.purposes = purposesOf(c.policies)
 	return c, nil
@@ -294,6 +298,19 @@ func asksOf(p *xast.Policy) (a asks) {
 		}
 	})
 	return a
+}
+
+// speaksOfGlass tells whether a policy names breaking the glass, as a purpose or as a circumstance.
+func speaksOfGlass(p *xast.Policy) (yes bool) {
+	inspect(p, func(n xast.IsNode) {
+		if uid, ok := entityLiteral(n); ok && uid.Type == typePurpose && string(uid.ID) == protocol.PurposeBreakGlass.String() {
+			yes = true
+		}
+		if n, ok := n.(xast.NodeTypeAccess); ok && n.Value == "breakglass" {
+			yes = true
+		}
+	})
+	return yes
 }
 
 // inspect visits every node of a policy's conditions.

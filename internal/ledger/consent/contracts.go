@@ -18,10 +18,12 @@ type ContractRow struct {
 	UsesMax   uint32
 	Uses      uint32
 	State     State
-	Granted   uint64            // UTC ms
-	Over      uint64            // UTC ms; 0 while active
-	Cause     protocol.ActionID // the envelope that granted it
-	Salt      [16]byte          // its nonce, for the entry of the contract's end
+	Granted   uint64             // UTC ms
+	Over      uint64             // UTC ms; 0 while active
+	Cause     protocol.ActionID  // the envelope that granted it
+	Salt      [16]byte           // its nonce, for the entry of the contract's end
+	By        protocol.PublicKey // the delegate who granted it; zero: the patient
+	Within    []protocol.Label   // that delegate's scope; none: everything
 }
 
 // endRow marks a contract in the queue of ends.
@@ -41,9 +43,19 @@ var (
 const contractsKeptMax = 2 * protocol.ContractsJournalMax
 
 // Grant executes the action: the patient's signature has been checked, and the journal is the context's. salt is the envelope's nonce.
+//
+// A delegate grants within its own scope and time, and closes things only if it may act.
 func Grant(c *exec.Context, d *Docket, a *protocol.Grant, salt [16]byte) protocol.Reason {
-	if _, err := d.cache.Compile(a.Policy); err != nil {
+	compiled, err := d.cache.Compile(a.Policy)
+	if err != nil {
 		return protocol.BadPolicy
+	}
+	var by DelegationRow
+	if c.Signer.Kind == protocol.ActorDelegate {
+		by = delegation(c, c.Signer.Key)
+		if by.Level < protocol.LevelShare || a.NotAfter > by.NotAfter || compiled.Forbids() && by.Level < protocol.LevelAct {
+			return protocol.BeyondDelegation
+		}
 	}
 	if a.NotAfter <= c.Time || a.NotAfter > c.Time+protocol.ContractWindowMillisMax {
 		return protocol.BadWindow
@@ -58,7 +70,8 @@ func Grant(c *exec.Context, d *Docket, a *protocol.Grant, salt [16]byte) protoco
 	}
 	id := protocol.DerivedContractID(c.Cause, c.Index)
 	contracts.Put(c, ContractKey(c.Journal, id), ContractRow{Template: a.Template, Policy: a.Policy, NotBefore: a.NotBefore, NotAfter: a.NotAfter,
-		UsesMax: a.UsesMax, State: StateActive, Granted: c.Time, Cause: c.Cause, Salt: salt})
+		UsesMax: a.UsesMax, State: StateActive, Granted: c.Time, Cause: c.Cause, Salt: salt,
+		By: by.Key, Within: by.Labels})
 	ends.Put(c, ends.Key(exec.Uint64(a.NotAfter), c.Journal[:], id[:]), endRow{})
 	return protocol.Accepted
 }
@@ -85,14 +98,25 @@ func Revoke(c *exec.Context, d *Docket, a *protocol.Revoke) protocol.Reason {
 	if !ok {
 		return protocol.UnknownContract
 	}
+	if c.Signer.Kind == protocol.ActorDelegate {
+		by := delegation(c, c.Signer.Key)
+		if by.Level < protocol.LevelShare || by.Level < protocol.LevelAct && row.By != by.Key {
+			return protocol.BeyondDelegation
+		}
+	}
 	if row.State != StateActive {
 		return protocol.ContractOver
 	}
+	stop(c, d, a.Contract, row)
+	return protocol.Accepted
+}
+
+// stop revokes an active contract of the context's journal.
+func stop(c *exec.Context, d *Docket, id protocol.ContractID, row ContractRow) {
 	row.State, row.Over = StateRevoked, c.Time
 	d.strike(c.Journal)
-	contracts.Put(c, key, row)
-	ends.Delete(c, ends.Key(exec.Uint64(row.NotAfter), c.Journal[:], a.Contract[:]))
-	return protocol.Accepted
+	contracts.Put(c, ContractKey(c.Journal, id), row)
+	ends.Delete(c, ends.Key(exec.Uint64(row.NotAfter), c.Journal[:], id[:]))
 }
 
 // Ended is a contract whose end is to be written down.
@@ -140,13 +164,20 @@ func due(c *exec.Context, queue exec.Table[endRow], max int) (keys [][]byte) {
 	return keys
 }
 
-// NextEnd is when the next contract ends, in UTC ms.
+// NextEnd is when the next contract or delegation ends or the next review is due, in UTC ms.
 func NextEnd(r state.Reader) (at uint64, ok bool, err error) {
-	err = ends.ReadAll(r, ends.Key(), func(key []byte, _ endRow) bool {
-		at, ok = exec.ParseUint64(key[1:]), true
-		return false
-	})
-	return at, ok, err
+	for _, queue := range []exec.Table[endRow]{ends, delegationEnds, reviews} {
+		err = queue.ReadAll(r, queue.Key(), func(key []byte, _ endRow) bool {
+			if next := exec.ParseUint64(key[1:]); !ok || next < at {
+				at, ok = next, true
+			}
+			return false
+		})
+		if err != nil {
+			return 0, false, err
+		}
+	}
+	return at, ok, nil
 }
 
 // NamedContract is a contract with its id.
@@ -182,7 +213,7 @@ func load(r state.Reader, cache *Cache, journal protocol.JournalID) ([]Active, e
 			return nil, exec.Broken{Err: err}
 		}
 		out[i] = Active{ID: n.ID, Policies: compiled, State: n.Row.State, NotBefore: n.Row.NotBefore, NotAfter: n.Row.NotAfter,
-			UsesMax: n.Row.UsesMax, Uses: n.Row.Uses}
+			UsesMax: n.Row.UsesMax, Uses: n.Row.Uses, Within: n.Row.Within}
 	}
 	return out, nil
 }

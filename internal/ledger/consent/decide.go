@@ -26,10 +26,11 @@ type Active struct {
 	ID        protocol.ContractID
 	Policies  *Compiled
 	State     State
-	NotBefore uint64 // UTC ms, inclusive
-	NotAfter  uint64 // UTC ms, exclusive
-	UsesMax   uint32 // 0: no limit
-	Uses      uint32 // accesses let in so far
+	NotBefore uint64           // UTC ms, inclusive
+	NotAfter  uint64           // UTC ms, exclusive
+	UsesMax   uint32           // 0: no limit
+	Uses      uint32           // accesses let in so far
+	Within    []protocol.Label // of the delegation that granted it: it speaks of these classes only; none: of all
 }
 
 // Principal is who asks, as the registry has them. A zero Practitioner is the member itself, which has no role.
@@ -46,7 +47,7 @@ type Request struct {
 	Action     Action
 	Purpose    protocol.Purpose
 	Now        uint64 // UTC ms: block time, or for a custodian the later of that and its own clock
-	BreakGlass bool
+	BreakGlass bool   // who asks declares an emergency: only policies that speak of breaking the glass permit
 }
 
 // Resource is a record: one there is (read, share) or one about to be written, with Recorded = Now.
@@ -212,7 +213,9 @@ type court struct {
 // voice is a contract with the policies that can apply to this asker and this action.
 type voice struct {
 	contract   protocol.ContractID
+	within     []protocol.Label
 	policies   selection    // that count
+	anyway     selection    // the same, were the glass whole
 	ifPossible selection    // that would, but for the reason below
 	but        Reason       // why they do not count; 0 when they do
 	context    cedar.Record // of the question
@@ -265,7 +268,7 @@ func groundOf(id protocol.ContractID, grounds []Ground) int {
 
 // voice picks the policies of a contract whose head fits asker and action; a policy whose head does not is false without running.
 func (c *court) voice(a Active, req Request, grounds []Ground) (voice, bool) {
-	v := voice{contract: a.ID}
+	v := voice{contract: a.ID, within: a.Within}
 	if a.Policies == nil {
 		v.policies = selection{{}} // a contract without policies is a mistake of the caller: it fails
 		return v, true
@@ -274,6 +277,12 @@ func (c *court) voice(a Active, req Request, grounds []Ground) (voice, bool) {
 	v.but = but
 	for _, p := range a.Policies.policies {
 		if !c.headFits(p) {
+			continue
+		}
+		if p.forbids() && inForce || !p.forbids() && but == 0 {
+			v.anyway = append(v.anyway, p)
+		}
+		if req.BreakGlass && !p.forbids() && !p.glass {
 			continue
 		}
 		if p.forbids() && inForce || !p.forbids() && but == 0 {
@@ -295,7 +304,7 @@ func (c *court) voice(a Active, req Request, grounds []Ground) (voice, bool) {
 			}
 		}
 	}
-	return v, len(v.policies)+len(v.ifPossible) > 0
+	return v, len(v.anyway)+len(v.ifPossible) > 0
 }
 
 func (req Request) context(purpose protocol.Purpose, uses uint32) cedar.Record {
@@ -370,6 +379,14 @@ const (
 	failed
 )
 
+// speaksOf tells whether a class is within what the granter could grant.
+func (v *voice) speaksOf(l protocol.Label) bool { return covers(v.within, l) }
+
+// covers tells whether a scope, which may be everything, contains a class.
+func covers(scope []protocol.Label, l protocol.Label) bool {
+	return len(scope) == 0 || slices.Contains(scope, l)
+}
+
 // hear runs policies of one contract. Cedar skips a policy that fails, even a forbid: here a failure is the verdict.
 func (c *court) hear(policies selection, context cedar.Record) verdict {
 	if len(policies) == 0 {
@@ -401,6 +418,9 @@ func (c *court) decide(r Resource) Decision {
 	var by [failed + 1][]protocol.ContractID
 	for i := range c.voices {
 		v := &c.voices[i]
+		if !v.speaksOf(r.Label) {
+			continue
+		}
 		if verdict := c.hear(v.policies, v.context); verdict != silent {
 			by[verdict] = append(by[verdict], v.contract)
 		}
@@ -413,11 +433,11 @@ func (c *court) decide(r Resource) Decision {
 			return Decision{Permitted: answer.verdict == permits, Reason: answer.reason, Contracts: slices.Clip(slices.Compact(ids))}
 		}
 	}
-	return c.explain()
+	return c.explain(r.Label)
 }
 
 // explain finds the best reason for a refusal: what would have permitted, but for one thing. It stops when the budget is spent.
-func (c *court) explain() Decision {
+func (c *court) explain(label protocol.Label) Decision {
 	best := Decision{Reason: ReasonNoContract}
 	note := func(reason Reason, id protocol.ContractID) {
 		switch cmp.Compare(reason, best.Reason) {
@@ -429,11 +449,14 @@ func (c *court) explain() Decision {
 	}
 	for i := range c.voices {
 		v := &c.voices[i]
+		if !v.speaksOf(label) {
+			continue
+		}
 		if c.wouldPermit(v.ifPossible, v.context) {
 			note(v.but, v.contract)
 			continue
 		}
-		if slices.ContainsFunc(v.purposes, func(other cedar.Record) bool { return c.wouldPermit(v.policies, other) }) {
+		if slices.ContainsFunc(v.purposes, func(other cedar.Record) bool { return c.wouldPermit(v.anyway, other) }) {
 			note(ReasonPurpose, v.contract)
 		}
 	}

@@ -82,7 +82,7 @@ func (d *Docket) of(c *exec.Context) *docketed {
 	j := &docketed{active: active, answers: make(map[writing]answer)}
 	for _, a := range active {
 		text := string(a.Policies.text)
-		j.class = j.class || strings.Contains(text, string(typeClass)+"::")
+		j.class = j.class || len(a.Within) > 0 || strings.Contains(text, string(typeClass)+"::")
 		j.clock = j.clock || strings.Contains(text, ".now")
 		for _, p := range a.Policies.policies {
 			j.asks = j.asks.or(p.asks)

@@ -20,6 +20,7 @@ var (
 	lab, otherLab     = id[protocol.MemberID](0x13), id[protocol.MemberID](0x14)
 	journal           = id[protocol.JournalID](0x21)
 	classIn, classOut = id[protocol.Label](0x31), id[protocol.Label](0x32)
+	otherClass        = id[protocol.Label](0x33)
 	plainRecord       = id[protocol.RecordID](0x41)
 	namedRecord       = id[protocol.RecordID](0x42)
 	closedRecord      = id[protocol.RecordID](0x43)
@@ -41,6 +42,8 @@ var matrixGrantees = []struct {
 	{"Dr Vogel", Grantee{Practitioner: drVogel}},
 	{"physicians and nurses at the hospital", Grantee{Member: hospital, Roles: []protocol.Role{protocol.RolePhysician, protocol.RoleNurse}}},
 	{"the hospital", Grantee{Member: hospital}},
+	{"whoever breaks the glass", Grantee{}},
+	{"whoever breaks the glass at the hospital", Grantee{Member: hospital}},
 }
 
 var matrixActors = []struct {
@@ -50,6 +53,8 @@ var matrixActors = []struct {
 	{"Dr Vogel, hospital", Principal{drVogel, hospital, protocol.RolePhysician, CredentialActive}},
 	{"a nurse, hospital", Principal{id[protocol.PractitionerID](0x62), hospital, protocol.RoleNurse, CredentialActive}},
 	{"an examiner, hospital", Principal{id[protocol.PractitionerID](0x63), hospital, protocol.RoleClaimsExaminer, CredentialActive}},
+	{"an emergency physician, hospital", Principal{id[protocol.PractitionerID](0x65), hospital, protocol.RoleEmergencyPhysician, CredentialActive}},
+	{"a paramedic, clinic", Principal{id[protocol.PractitionerID](0x66), clinic, protocol.RoleParamedic, CredentialActive}},
 	{"a physician, clinic", Principal{id[protocol.PractitionerID](0x64), clinic, protocol.RolePhysician, CredentialActive}},
 	{"the hospital itself", Principal{Member: hospital, Credential: CredentialActive}},
 	{"the clinic itself", Principal{Member: clinic, Credential: CredentialActive}},
@@ -63,6 +68,7 @@ var matrixLimits = map[string]Params{
 	"insurer-claim":  readLimits,
 	"research":       readLimits,
 	"caregiver":      readLimits,
+	"emergency-card": readLimits,
 	"contributor":    {Labels: []protocol.Label{classIn}, ExceptRecords: []protocol.RecordID{closedRecord}},
 }
 
@@ -102,6 +108,15 @@ var matrixSituations = []struct {
 	{"purpose wrong", func(s *scene) { s.request.Purpose = protocol.PurposePublicHealth }},
 	{"purpose unknown", func(s *scene) { s.request.Purpose = 200 }},
 	{"break-glass", func(s *scene) { s.request.BreakGlass = true }},
+	{"break-glass, BTG", func(s *scene) { s.request.BreakGlass, s.request.Purpose = true, protocol.PurposeBreakGlass }},
+	{"glass whole", func(s *scene) { s.request.BreakGlass = false }},
+	{"granted by a delegate, in scope", func(s *scene) { s.contract.Within = []protocol.Label{classIn} }},
+	{"granted by a delegate, out of scope", func(s *scene) { s.contract.Within = []protocol.Label{otherClass} }},
+	{"forbidden by a delegate, out of scope", func(s *scene) {
+		c := closing(otherContract)
+		c.Within = []protocol.Label{otherClass}
+		s.others = append(s.others, c)
+	}},
 	{"forbidden elsewhere", func(s *scene) { s.others = append(s.others, closing(otherContract)) }},
 	{"forbid is over", func(s *scene) {
 		c := closing(otherContract)
@@ -146,7 +161,7 @@ func plainScene(t Template, contract *Compiled, who Principal, action Action) sc
 	recorded := uint64(recordedFrom + 1)
 	return scene{
 		contract: Active{ID: firstContract, Policies: contract, State: StateActive, NotBefore: begins, NotAfter: ends24h},
-		request:  Request{Principal: who, Action: action, Purpose: purpose, Now: noon},
+		request:  Request{Principal: who, Action: action, Purpose: purpose, Now: noon, BreakGlass: len(t.Roles) > 0},
 		resource: Resource{Journal: journal, Label: classIn, Record: plainRecord, Author: lab, Recorded: recorded},
 	}
 }
@@ -167,6 +182,9 @@ func matrix(t *testing.T, count func(Template, Action, Decision)) string {
 			t.Errorf("template %s is not in the matrix", tmpl.Name)
 		}
 		for _, g := range matrixGrantees {
+			if len(tmpl.Roles) > 0 != strings.HasPrefix(g.name, "whoever") {
+				continue
+			}
 			limits.Grantee = g.to
 			canonical, _, err := Render(tmpl.Name, limits)
 			if err != nil {
@@ -238,6 +256,7 @@ func purposesPermitted(tmpl Template, contract *Compiled, who Principal, action 
 	for _, p := range protocol.Purposes() {
 		s := plainScene(tmpl, contract, who, action)
 		s.request.Purpose = p
+		s.request.BreakGlass = s.request.BreakGlass || p == protocol.PurposeBreakGlass
 		if s.decide().Permitted {
 			out = append(out, p.String())
 		}

@@ -202,8 +202,14 @@ func TestSameAsCedar(t *testing.T) {
 		uses := uint32(1)
 		for i := range contracts {
 			contracts[i].UsesMax, contracts[i].Uses = 0, uses
+			if rapid.Bool().Draw(t, "by a delegate") {
+				contracts[i].Within = []protocol.Label{classIn}
+			}
 			if c := contracts[i]; c.State == StateActive && c.NotBefore <= req.Now && req.Now < c.NotAfter {
 				for j, p := range c.Policies.policies {
+					if req.BreakGlass && !p.forbids() && !p.glass || len(c.Within) > 0 && !slices.Contains(c.Within, r.Label) {
+						continue // the two rules that are ours
+					}
 					all.Add(cedar.PolicyID(fmt.Sprint(i, j)), p.cedar)
 				}
 			}

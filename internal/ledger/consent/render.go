@@ -9,7 +9,7 @@ import (
 )
 
 // Grantee is who a contract is for: one practitioner; or everybody at a member, the member itself included; or everybody there in
-// one of the roles. Either Practitioner or Member is set.
+// one of the roles. Either Practitioner or Member is set; a template with roles of its own takes neither too, for everybody in them.
 type Grantee struct {
 	Practitioner protocol.PractitionerID
 	Member       protocol.MemberID
@@ -72,7 +72,11 @@ func templateNames() (out []string) {
 
 // fit checks the parameters against the template and fills its actions and purposes in.
 func (p *Params) fit(t *Template) error {
-	if err := p.Grantee.check(); err != nil {
+	if len(t.Roles) > 0 {
+		if err := p.fitRoles(t); err != nil {
+			return err
+		}
+	} else if err := p.Grantee.check(); err != nil {
 		return err
 	}
 	if len(p.Actions) == 0 {
@@ -93,6 +97,18 @@ func (p *Params) fit(t *Template) error {
 		return fail(ErrTemplate, "%s never opens the whole journal: name classes or single records", t.Name)
 	case !reading && (len(p.Records) > 0 || len(p.Authors) > 0 || p.RecordedFrom > 0 || p.RecordedTo > 0 || p.BreakGlassOnly):
 		return fail(ErrTemplate, "writing can be limited by class only")
+	}
+	return nil
+}
+
+// fitRoles gives the grantee the template's roles: at a member, or at any.
+func (p *Params) fitRoles(t *Template) error {
+	p.BreakGlassOnly = true
+	if g := p.Grantee; !g.Practitioner.IsZero() || !subset(g.Roles, t.Roles) {
+		return fail(ErrTemplate, "%s is for %s", t.Name, join(texts(t.Roles), "or"))
+	}
+	if len(p.Grantee.Roles) == 0 {
+		p.Grantee.Roles = t.Roles
 	}
 	return nil
 }
@@ -136,6 +152,8 @@ func (g Grantee) cedar() (head, condition string) {
 	switch {
 	case !g.Practitioner.IsZero():
 		return `principal == Practitioner::"` + g.Practitioner.String() + `"`, ""
+	case g.Member.IsZero():
+		return `principal is Practitioner`, "principal.role in " + listOf("Role", g.Roles)
 	case len(g.Roles) > 0:
 		return `principal is Practitioner in Member::"` + g.Member.String() + `"`, "principal.role in " + listOf("Role", g.Roles)
 	}

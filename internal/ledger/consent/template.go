@@ -19,6 +19,7 @@ type Template struct {
 	Purposes     []protocol.Purpose // for reading and sharing; writing asks for no purpose
 	WindowMillis uint64             // default
 	UsesMax      uint32             // default; 0: no limit
+	Roles        []protocol.Role    // whom it is for, at any member; none: whoever the grantee names
 	NeedsChoice  bool               // classes or single records must be named: never the whole journal
 }
 
@@ -83,13 +84,22 @@ var templates = []Template{
 		Actions:      []Action{ActionWrite},
 		WindowMillis: 365 * dayMillis,
 	},
+	{
+		Name: "emergency-card", Number: 8, Title: "If I cannot speak",
+		Summary: "In an emergency, emergency physicians and paramedics can read what you choose here, though you cannot be asked: for 24 hours at " +
+			"most, with a reason that you can read, and somebody else there must review it. You are told at once.",
+		Actions:      []Action{ActionRead},
+		Purposes:     []protocol.Purpose{protocol.PurposeEmergency, protocol.PurposeBreakGlass},
+		Roles:        []protocol.Role{protocol.RoleEmergencyPhysician, protocol.RoleParamedic},
+		WindowMillis: 5 * 365 * dayMillis, NeedsChoice: true,
+	},
 }
 
 // Templates lists them all, in the order of their numbers.
 func Templates() []Template {
 	out := slices.Clone(templates)
 	for i := range out {
-		out[i].Actions, out[i].Purposes = slices.Clone(out[i].Actions), slices.Clone(out[i].Purposes)
+		out[i].Actions, out[i].Purposes, out[i].Roles = slices.Clone(out[i].Actions), slices.Clone(out[i].Purposes), slices.Clone(out[i].Roles)
 	}
 	return out
 }
