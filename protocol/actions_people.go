@@ -20,7 +20,7 @@ const (
 // Limits on them; the unit is the last word.
 const (
 	BreakGlassSessionMillis   = 24 * 3600_000 // how long one break-glass session goes on
-	ReasonFileBytesMax        = 4 << 10       // the sealed reason of a break-glass access
+	ReasonFileBytes           = 4 << 10       // a sealed reason for breaking the glass has exactly so many
 	CardBytesMax              = 160           // the handle sealed under a card's short form
 	DelegationsJournalMax     = 16            // in force in a journal
 	DelegationDepthMax        = 4             // delegations of delegations

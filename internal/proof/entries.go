@@ -72,6 +72,7 @@ type walk struct {
 	index        uint64 // of the last entry
 	height, time uint64
 	controller   protocol.PublicKey
+	delegates    delegates
 }
 
 func (w *walk) entry(i int, e api.Entry) (p parsed, ok bool) {
@@ -201,8 +202,12 @@ func (w *walk) signer(p parsed) error {
 		if protocol.JournalID(e.Signer.ID) != w.id || e.Signer.Key != w.controller {
 			return wrong(CodeSigner, "it was not signed with the journal's key")
 		}
+	case protocol.ActorDelegate:
+		if protocol.JournalID(e.Signer.ID) != w.id || !w.delegates.has(e.Signer.Key, e.Time) {
+			return wrong(CodeSigner, "it was not signed by somebody who was the patient's delegate then")
+		}
 	}
-	return nil
+	return w.delegates.learn(e)
 }
 
 func (w *walk) memberKey(id protocol.MemberID, p parsed) error {
@@ -221,7 +226,8 @@ func (w *walk) memberKey(id protocol.MemberID, p parsed) error {
 // touchesJournal tells whether an action belongs to a patient's journal rather than to the constitution.
 func touchesJournal(t protocol.ActionType) bool {
 	switch t {
-	case protocol.TypeOpenJournal, protocol.TypeAddRecord, protocol.TypeGrant, protocol.TypeRevoke, protocol.TypeRequestAccess:
+	case protocol.TypeOpenJournal, protocol.TypeAddRecord, protocol.TypeGrant, protocol.TypeRevoke, protocol.TypeRequestAccess,
+		protocol.TypeSetCard, protocol.TypeDelegate, protocol.TypeEndDelegation, protocol.TypeReviewBreakGlass:
 		return true
 	}
 	return false
@@ -259,6 +265,9 @@ func (w *walk) event(p parsed) error {
 	if err := protocol.Decode(e.Action, body); err != nil {
 		return wrong(CodeEntry, "its body: %v", err)
 	}
+	if ended, ok := body.(*protocol.DelegationEvent); ok {
+		delete(w.delegates, ended.Key)
+	}
 	if e.Cause.IsZero() {
 		if p.salt != [16]byte{} || e.Index != 0 || inJournal {
 			return wrong(CodeEntry, "an event without a cause has a zero salt and stands in the constitution")
@@ -292,6 +301,10 @@ func eventBody(t protocol.ActionType) (body any, inJournal bool) {
 		return new(protocol.DealerExcluded), false
 	case protocol.EventContractEnded, protocol.EventContractUsedUp:
 		return new(protocol.ContractEvent), true
+	case protocol.EventDelegationEnded:
+		return new(protocol.DelegationEvent), true
+	case protocol.EventBreakGlassOpened, protocol.EventReviewMissed:
+		return new(protocol.BreakGlassEvent), true
 	}
 	return nil, false
 }

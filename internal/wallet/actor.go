@@ -7,11 +7,11 @@ import (
 	"github.com/anamnesis-health/anamnesis/protocol"
 )
 
-// Actor is the signing key of a member or a practitioner, with what its holder needs to use it. It prints as "[secret]".
+// Actor is the signing key of a member, a practitioner or a delegate, with what its holder needs to use it. It prints as "[secret]".
 type Actor struct {
 	Network Network
-	Kind    protocol.ActorKind // ActorMember or ActorPractitioner
-	ID      [16]byte           // MemberID or PractitionerID
+	Kind    protocol.ActorKind // ActorMember, ActorPractitioner or ActorDelegate
+	ID      [16]byte           // MemberID, PractitionerID or the JournalID
 	Name    string             // as its holder wrote it; never sent anywhere
 	Key     *SigningKey
 	hidden
@@ -39,8 +39,8 @@ func (k *JournalKeys) Signer() protocol.Signer {
 }
 
 func (a *Actor) check() error {
-	if a.Kind != protocol.ActorMember && a.Kind != protocol.ActorPractitioner {
-		return fmt.Errorf("%w: an actor's file is for a member or a practitioner", ErrText)
+	if a.Kind != protocol.ActorMember && a.Kind != protocol.ActorPractitioner && a.Kind != protocol.ActorDelegate {
+		return fmt.Errorf("%w: an actor's file is for a member, a practitioner or a delegate", ErrText)
 	}
 	if a.ID == [16]byte{} || a.Key == nil {
 		return fmt.Errorf("%w: an actor has an id and a key", ErrText)

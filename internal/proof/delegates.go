@@ -1,0 +1,33 @@
+package proof
+
+import "github.com/anamnesis-health/anamnesis/protocol"
+
+// delegates are those who may sign for the patient, as far as the journal has been walked.
+type delegates map[protocol.PublicKey]protocol.Delegate
+
+func (d delegates) has(key protocol.PublicKey, at uint64) bool {
+	row, ok := d[key]
+	return ok && row.NotBefore <= at && at < row.NotAfter
+}
+
+// learn follows delegations as the journal's entries make and end them; what ends by itself is an event.
+func (d *delegates) learn(e protocol.Entry) error {
+	switch e.Type {
+	case protocol.TypeDelegate:
+		var a protocol.Delegate
+		if err := protocol.Decode(e.Action, &a); err != nil {
+			return wrong(CodeEntry, "its body: %v", err)
+		}
+		if *d == nil {
+			*d = delegates{}
+		}
+		(*d)[a.Key] = a
+	case protocol.TypeEndDelegation:
+		var a protocol.EndDelegation
+		if err := protocol.Decode(e.Action, &a); err != nil {
+			return wrong(CodeEntry, "its body: %v", err)
+		}
+		delete(*d, a.Key)
+	}
+	return nil
+}
