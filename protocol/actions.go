@@ -26,15 +26,24 @@ const (
 	TypeAcceptDeals      ActionType = 62
 	TypeComplain         ActionType = 63
 	TypeReveal           ActionType = 64
+	TypeErase            ActionType = 70
+	TypeAttestErasure    ActionType = 71
+	TypeSetHold          ActionType = 72
+	TypeRequestAmendment ActionType = 73
+	TypeAnswerAmendment  ActionType = 74
+	TypeLiftHold         ActionType = 75
 
-	EventSeal           ActionType = 1000
-	EventGenesis        ActionType = 1001
-	EventMemberJoined   ActionType = 1010
-	EventMemberRemoved  ActionType = 1011
-	EventContractEnded  ActionType = 1040
-	EventContractUsedUp ActionType = 1041
-	EventKeyActivated   ActionType = 1060
-	EventDealerExcluded ActionType = 1061
+	EventSeal             ActionType = 1000
+	EventGenesis          ActionType = 1001
+	EventMemberJoined     ActionType = 1010
+	EventMemberRemoved    ActionType = 1011
+	EventContractEnded    ActionType = 1040
+	EventContractUsedUp   ActionType = 1041
+	EventKeyActivated     ActionType = 1060
+	EventDealerExcluded   ActionType = 1061
+	EventRecordsErased    ActionType = 1070
+	EventHoldEnded        ActionType = 1071
+	EventAmendmentOverdue ActionType = 1072
 )
 
 var typeNames = map[ActionType]string{
@@ -44,6 +53,9 @@ var typeNames = map[ActionType]string{
 	TypeComplain: "complain", TypeReveal: "reveal",
 	TypeSetCard: "set-card", TypeDelegate: "delegate", TypeEndDelegation: "end-delegation", TypeReviewBreakGlass: "review-break-glass",
 	EventDelegationEnded: "delegation-ended", EventBreakGlassOpened: "break-glass-opened", EventReviewMissed: "review-missed",
+	TypeErase: "erase", TypeAttestErasure: "attest-erasure", TypeSetHold: "set-hold", TypeLiftHold: "lift-hold",
+	TypeRequestAmendment: "request-amendment", TypeAnswerAmendment: "answer-amendment",
+	EventRecordsErased: "records-erased", EventHoldEnded: "hold-ended", EventAmendmentOverdue: "amendment-overdue",
 	EventSeal: "seal", EventGenesis: "genesis", EventMemberJoined: "member-joined", EventMemberRemoved: "member-removed",
 	EventContractEnded: "contract-ended", EventContractUsedUp: "contract-used-up", EventKeyActivated: "key-activated", EventDealerExcluded: "dealer-excluded",
 }
@@ -106,6 +118,18 @@ func newAction(t ActionType) Action {
 		return new(EndDelegation)
 	case TypeReviewBreakGlass:
 		return new(ReviewBreakGlass)
+	case TypeErase:
+		return new(Erase)
+	case TypeAttestErasure:
+		return new(AttestErasure)
+	case TypeSetHold:
+		return new(SetHold)
+	case TypeLiftHold:
+		return new(LiftHold)
+	case TypeRequestAmendment:
+		return new(RequestAmendment)
+	case TypeAnswerAmendment:
+		return new(AnswerAmendment)
 	}
 	return nil
 }
@@ -222,6 +246,8 @@ type AddRecord struct {
 	Generation uint32 // of the custodians' key
 	Manifest   Hash   // salted hash of the author's manifest
 	Root       Hash   // Merkle root over the salted hashes of the resources
+	Relation   Relation
+	About      RecordID // zero without a relation
 }
 
 // Grant makes a contract: canonical Cedar, a window and a limit of uses.

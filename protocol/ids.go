@@ -18,6 +18,8 @@ type (
 	access       struct{}
 	label        struct{}
 	card         struct{}
+	erasure      struct{}
+	hold         struct{}
 )
 
 func (member) noun() string       { return "member" }
@@ -28,6 +30,8 @@ func (contract) noun() string     { return "contract" }
 func (access) noun() string       { return "access" }
 func (label) noun() string        { return "label" }
 func (card) noun() string         { return "card" }
+func (erasure) noun() string      { return "erasure" }
+func (hold) noun() string         { return "hold" }
 
 // ID is a 128-bit name. Its text form, in JSON, URLs and Cedar, is 32 lowercase hexadecimal digits.
 type ID[N noun] [16]byte
@@ -43,6 +47,8 @@ type (
 	AccessID       = ID[access]
 	Label          = ID[label]
 	CardID         = ID[card]
+	ErasureID      = ID[erasure]
+	HoldID         = ID[hold]
 )
 
 // String is the text form.
@@ -82,6 +88,8 @@ func ParseContractID(s string) (ContractID, error)         { return parseID[cont
 func ParseAccessID(s string) (AccessID, error)             { return parseID[access](s) }
 func ParseLabel(s string) (Label, error)                   { return parseID[label](s) }
 func ParseCardID(s string) (CardID, error)                 { return parseID[card](s) }
+func ParseErasureID(s string) (ErasureID, error)           { return parseID[erasure](s) }
+func ParseHoldID(s string) (HoldID, error)                 { return parseID[hold](s) }
 
 // Hash is a SHA-256 digest.
 type Hash [32]byte
@@ -158,6 +166,19 @@ func DerivedContractID(a ActionID, i int) ContractID {
 func DerivedAccessID(a ActionID, i int) AccessID {
 	return AccessID(short(Digest("anamnesis/access/v1", a[:], []byte{byte(i)})))
 }
+
+// DerivedErasureID names what the i-th action of an envelope erases.
+func DerivedErasureID(a ActionID, i int) ErasureID {
+	return ErasureID(short(Digest("anamnesis/erasure/v1", a[:], []byte{byte(i)})))
+}
+
+// DerivedHoldID names the hold that the i-th action of an envelope sets.
+func DerivedHoldID(a ActionID, i int) HoldID {
+	return HoldID(short(Digest("anamnesis/hold/v1", a[:], []byte{byte(i)})))
+}
+
+// ReleaseID names the erasure that the end of a hold sets going: of what was closed before and kept for the hold alone.
+func ReleaseID(h HoldID) ErasureID { return ErasureID(short(Digest("anamnesis/release/v1", h[:]))) }
 
 // ConstitutionJournal is the journal in which the rules that reach everybody are chained: members, parameters, keys of the custodians.
 func ConstitutionJournal(chain string) JournalID {

@@ -19,8 +19,15 @@ const (
 	AccessDeadlineMillis    = 15 * 60_000 // how long custodians serve one access
 	RecordFileBytesMax      = 64 << 20
 	MembersMax              = 64
-	EndsBlockMax            = 256   // ends of contracts written per block; the rest wait for the next
-	TickMillisMin           = 1_000 // a tick moves time only when block time moved at least this far
-	ReceiverKeyBytes        = 1216  // X-Wing encapsulation key
+	StatementBytesMax       = 256 << 10 // the file of a patient's statement about a record
+	StatementsRecordMax     = 8         // statements about one record
+	HoldsMemberMax          = 8         // holds of one member in a journal
+	HoldMillisMax           = 30 * 366 * 24 * 3600_000
+	ErasuresPendingMax      = 8                  // erasures of a journal that are under way
+	ErasedBlockMax          = 1024               // records that a block takes off the shelves; the rest waits for the next
+	AmendmentMillis         = 60 * 24 * 3600_000 // how long an author has to answer (45 CFR 164.526 (b)(2))
+	EndsBlockMax            = 256                // ends of contracts written per block; the rest wait for the next
+	TickMillisMin           = 1_000              // a tick moves time only when block time moved at least this far
+	ReceiverKeyBytes        = 1216               // X-Wing encapsulation key
 	CustodianCiphertextsMax = MembersMax
 )

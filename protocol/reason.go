@@ -25,6 +25,7 @@ const (
 	NotEmergencyRole  Reason = 12 // the glass is broken in emergency roles only
 	ReviewDue         Reason = 13 // the last session of this reader waits for its review
 	OutsideDelegation Reason = 14 // the delegation does not reach this
+	RecordErased      Reason = 16 // permitted, but the patient had it erased
 
 	Expired           Reason = 100 // not-after has passed
 	NotAfterTooFar    Reason = 101
@@ -73,6 +74,21 @@ const (
 	DelegateExists     Reason = 157 // the key is a delegate of this journal already
 	TooManyDelegations Reason = 158
 	CardTaken          Reason = 159 // the card's name is another journal's
+
+	UnknownErasure    Reason = 165
+	ErasurePending    Reason = 166 // an erasure of the journal is still under way
+	AlreadyErased     Reason = 167
+	JournalClosed     Reason = 168 // erased as a whole
+	BadRelation       Reason = 169 // what a version or statement names is not what it may be about
+	TooManyStatements Reason = 170
+	UnknownHold       Reason = 171
+	TooManyHolds      Reason = 172
+	UnknownAmendment  Reason = 173
+	AmendmentOpen     Reason = 174 // one about this record waits for its answer
+	AmendmentAnswered Reason = 175
+	NotTheAuthor      Reason = 176
+	BadErasure        Reason = 177 // an attestation of something else than was erased
+	TooManyErasures   Reason = 178
 )
 
 // ReasonsEnd is beyond all reasons.
@@ -98,6 +114,22 @@ var reasonTexts = map[Reason]reasonText{
 	NotEmergencyRole:  {"not-emergency-role", "Only emergency physicians and paramedics break the glass. Ask for the purpose of your work instead."},
 	ReviewDue:         {"review-due", "Your last break-glass session has not been reviewed. Ask an administrator of your organisation to review it."},
 	OutsideDelegation: {"outside-delegation", "Your delegation does not reach this. Name other classes, or ask the patient to widen it."},
+	RecordErased:      {"erased", "The patient has had this erased. Nobody can open it any more."},
+
+	UnknownErasure:    {"unknown-erasure", "This journal has no such erasure."},
+	ErasurePending:    {"erasure-pending", "An erasure of this journal is still under way. Try again in a few seconds."},
+	AlreadyErased:     {"already-erased", "A record that is named is erased already. Leave it out."},
+	JournalClosed:     {"journal-closed", "The patient has had this journal erased and closed. Nothing can be added to it, asked of it or granted in it."},
+	BadRelation:       {"bad-relation", "A new version needs a record of the same author and class that has no newer version; a statement needs a record of the same class that is no statement. Neither may be erased."},
+	TooManyStatements: {"too-many-statements", "There are as many statements about this record as there may be."},
+	UnknownHold:       {"unknown-hold", "Your organisation has no such hold in this journal."},
+	TooManyHolds:      {"too-many-holds", "Your organisation has as many holds in this journal as it may have. Lift one, or set one over all of your records."},
+	UnknownAmendment:  {"unknown-amendment", "No amendment of this record was asked for."},
+	AmendmentOpen:     {"amendment-open", "An amendment of this record was asked for already and waits for its author's answer."},
+	AmendmentAnswered: {"amendment-answered", "This was answered already."},
+	NotTheAuthor:      {"not-the-author", "Only the organisation that wrote a record may do this."},
+	BadErasure:        {"bad-erasure", "The attestation is not of what was erased."},
+	TooManyErasures:   {"too-many-erasures", "As many erasures of this journal are under way as may be. Try again in a few seconds."},
 
 	Expired:           {"expired", "The request was too old when it reached the ledger. Check this computer's clock and send it again."},
 	NotAfterTooFar:    {"not-after-too-far", "The request's not-after lies more than ten minutes ahead. Check this computer's clock and send it again."},

@@ -53,7 +53,7 @@ func (a *AddRecord) Validate() error {
 	if a.Capsule.IsZero() || a.Generation == 0 {
 		return errors.New("a record names its capsule and the generation of the custodians' key")
 	}
-	return nil
+	return a.validateRelation()
 }
 
 func (a *Grant) Validate() error {

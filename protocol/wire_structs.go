@@ -60,15 +60,16 @@ func (b *Body) ReadCanonical(r *Reader) {
 
 // AppendCanonical implements Appender.
 func (a AddRecord) AppendCanonical(b []byte) []byte {
-	b = AppendBytes(AppendBytes(AppendArray(b, 8), a.Record[:]), a.Label[:])
+	b = AppendBytes(AppendBytes(AppendArray(b, 10), a.Record[:]), a.Label[:])
 	b = AppendUint(AppendBytes(b, a.Ciphertext[:]), a.Size)
 	b = AppendUint(AppendBytes(b, a.Capsule[:]), uint64(a.Generation))
-	return AppendBytes(AppendBytes(b, a.Manifest[:]), a.Root[:])
+	b = AppendBytes(AppendBytes(b, a.Manifest[:]), a.Root[:])
+	return AppendBytes(AppendUint(b, uint64(a.Relation)), a.About[:])
 }
 
 // ReadCanonical implements Canonical.
 func (a *AddRecord) ReadCanonical(r *Reader) {
-	r.Array(8)
+	r.Array(10)
 	r.Fixed(a.Record[:])
 	r.Fixed(a.Label[:])
 	r.Fixed(a.Ciphertext[:])
@@ -77,6 +78,8 @@ func (a *AddRecord) ReadCanonical(r *Reader) {
 	a.Generation = uint32(r.Uint(math.MaxUint32))
 	r.Fixed(a.Manifest[:])
 	r.Fixed(a.Root[:])
+	a.Relation = Relation(r.Uint(math.MaxUint8))
+	r.Fixed(a.About[:])
 }
 
 // AppendCanonical implements Appender.

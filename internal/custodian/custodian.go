@@ -222,7 +222,9 @@ func (c *Custodian) checkContracts(q *question) error {
 			return refuse(4, protocol.NoContract, "record %d is not permitted", i)
 		}
 		q.records[i] = journal.Named{ID: id, Row: row}
-		resources[i] = ledger.Resource(q.records[i])
+		if resources[i], err = ledger.Resource(q.view, q.records[i]); err != nil {
+			return err
+		}
 	}
 	standing, each, err := q.view.StillOpens(q.row, q.now, resources)
 	if err != nil {
@@ -239,7 +241,8 @@ func (c *Custodian) checkContracts(q *question) error {
 	return nil
 }
 
-// checkRecords, the fifth: each record is on the access's list and of its journal, and is named once.
+// checkRecords, the fifth: each record is on the access's list and of its journal, is named once, and was not erased. An erasure counts from
+// its block on, even if the record was opened before.
 func (c *Custodian) checkRecords(q *question) error {
 	listed := make(map[protocol.RecordID]bool, len(q.row.Records))
 	for _, id := range q.row.Records {
@@ -250,6 +253,19 @@ func (c *Custodian) checkRecords(q *question) error {
 			return refuse(5, protocol.NoContract, "record %d is not part of this access", i)
 		}
 		delete(listed, n.ID)
+	}
+	veil, err := journal.Veil(q.view, q.row.Journal)
+	if err != nil {
+		return err
+	}
+	for i, n := range q.records {
+		closed, err := veil.Closed(n)
+		if err != nil {
+			return err
+		}
+		if closed {
+			return refuse(5, protocol.RecordErased, "record %d was erased", i)
+		}
 	}
 	return nil
 }

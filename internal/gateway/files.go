@@ -190,7 +190,10 @@ func (s *server) mayReadUnder(v *ledger.View, a asker, which protocol.AccessID, 
 		if !ok || found.Ciphertext != hash {
 			continue
 		}
-		resource := ledger.Resource(journal.Named{ID: rec, Row: found})
+		resource, err := ledger.Resource(v, journal.Named{ID: rec, Row: found})
+		if err != nil {
+			return err
+		}
 		standing, each, err := v.StillOpens(row, s.time(v), []consent.Resource{resource})
 		if err != nil {
 			return err

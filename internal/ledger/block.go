@@ -25,6 +25,7 @@ type block struct {
 	forgotten  int
 
 	changed bool
+	erased  bool // an erasure is through: its files are to be deleted
 	head    Head
 }
 
@@ -81,8 +82,37 @@ func (b *block) endContracts() {
 		at.Cause = m.Cause
 		b.emit(at, m.Salt)(exec.Event{Type: protocol.EventReviewMissed, Journal: m.Journal, Body: m.Event})
 	}
+	for _, e := range journal.Due(c, protocol.EndsBlockMax) {
+		b.fallen(e)
+	}
 	if b.working() {
 		consent.ForgetAccesses(c, protocol.EndsBlockMax)
+	}
+}
+
+// fallen enters what fell due in a journal.
+func (b *block) fallen(e journal.Event) {
+	at := b.context()
+	at.Cause, at.Index = e.Cause, int(e.Index)
+	b.entry(at, e.Salt, e.Type, e.Journal, protocol.Encode(e.Body), protocol.NoOutcome)
+}
+
+// nodes counts the members that run a node.
+func nodes(c *exec.Context) (n uint16) {
+	for _, m := range must(registry.Members(c.Tx)) {
+		if m.Custodian != 0 && !m.Removed {
+			n++
+		}
+	}
+	return n
+}
+
+// advanceErasures goes on with what the patients have erased.
+func (b *block) advanceErasures() {
+	c := b.context()
+	for _, e := range journal.Advance(c, func() uint16 { return nodes(c) }, protocol.ErasedBlockMax) {
+		b.fallen(e)
+		b.erased = true
 	}
 }
 
@@ -155,7 +185,7 @@ type actor struct {
 	payer          protocol.MemberID  // whose quota the envelope costs
 	sponsor        protocol.PublicKey // for OpenJournal: the sponsoring member's key
 	opening        bool               // the envelope opens its journal, by a sponsor's leave
-	revoking       bool               // a patient's envelope that does nothing but revoke
+	revoking       bool               // a patient's envelope that does nothing but take back: revoke, erase
 }
 
 // authenticate finds the actor, and that the envelope names a journal exactly if its actions need one.
@@ -205,7 +235,7 @@ func delegate(c *exec.Context) (actor, protocol.Reason) {
 func onlyRevokes(actions []protocol.Action) bool {
 	return !slices.ContainsFunc(actions, func(a protocol.Action) bool {
 		t := a.ActionType()
-		return t != protocol.TypeRevoke && t != protocol.TypeEndDelegation
+		return t != protocol.TypeRevoke && t != protocol.TypeEndDelegation && t != protocol.TypeErase
 	})
 }
 
@@ -213,7 +243,8 @@ func onlyRevokes(actions []protocol.Action) bool {
 func touchesJournal(t protocol.ActionType) bool {
 	switch t {
 	case protocol.TypeOpenJournal, protocol.TypeAddRecord, protocol.TypeGrant, protocol.TypeRevoke, protocol.TypeRequestAccess,
-		protocol.TypeSetCard, protocol.TypeDelegate, protocol.TypeEndDelegation, protocol.TypeReviewBreakGlass:
+		protocol.TypeSetCard, protocol.TypeDelegate, protocol.TypeEndDelegation, protocol.TypeReviewBreakGlass,
+		protocol.TypeErase, protocol.TypeAttestErasure, protocol.TypeSetHold, protocol.TypeLiftHold, protocol.TypeRequestAmendment, protocol.TypeAnswerAmendment:
 		return true
 	}
 	return false
@@ -279,6 +310,9 @@ func (b *block) dispatch(c *exec.Context, by actor, action protocol.Action, salt
 		if !forPatient {
 			return plain(protocol.NotEntitled)
 		}
+		if reason := openFor(c); reason != protocol.Accepted {
+			return plain(reason)
+		}
 		return plain(consent.Grant(c, b.l.docket, a, salt))
 	case *protocol.Revoke:
 		if !forPatient {
@@ -300,16 +334,23 @@ func (b *block) dispatch(c *exec.Context, by actor, action protocol.Action, salt
 	case *protocol.Reveal:
 		return plain(keygen.Reveal(c, by.Custodian, a))
 	}
+	if reason, ok := forget(c, by, action, salt); ok {
+		return plain(reason)
+	}
 	exec.Break("ledger: action type %d is decoded and not dispatched", action.ActionType())
 	return nil, 0
 }
 
 func (b *block) addRecord(c *exec.Context, by actor, a *protocol.AddRecord) protocol.Reason {
-	if c.Signer.Kind == protocol.ActorPatient || c.Signer.Kind == protocol.ActorDelegate {
-		return protocol.NotEntitled
+	patient := c.Signer.Kind == protocol.ActorPatient
+	if c.Signer.Kind == protocol.ActorDelegate || patient != (a.Relation == protocol.RelationStatement) {
+		return protocol.NotEntitled // a patient writes statements, and nobody else does
 	}
-	if !isOpen(c) {
-		return protocol.UnknownJournal
+	if reason := openFor(c); reason != protocol.Accepted {
+		return reason
+	}
+	if patient {
+		return journal.Add(c, journal.Author{}, a, true, keygen.Active(c))
 	}
 	permitted := consent.MayWrite(c, b.l.docket, principal(by.Actor), consent.Resource{
 		Journal: c.Journal, Label: a.Label, Record: a.Record, Author: by.Member, Recorded: c.Time})
@@ -353,29 +394,56 @@ func principal(by registry.Actor) consent.Principal {
 // shelf shows a journal's records to the contracts.
 type shelf struct{ c *exec.Context }
 
-func (s shelf) WithLabel(l protocol.Label, limit int) []consent.Resource {
-	found, err := journal.WithLabel(s.c.Tx, s.c.Journal, l, limit)
-	if err != nil {
-		panic(exec.Broken{Err: err})
-	}
-	out := make([]consent.Resource, len(found))
-	for i, n := range found {
-		out[i] = Resource(n)
+func (s shelf) WithLabel(l protocol.Label, limit int) []consent.Item {
+	veil := must(journal.Veil(s.c.Tx, s.c.Journal))
+	found := must(journal.WithLabel(s.c.Tx, s.c.Journal, l, limit))
+	out := make([]consent.Item, 0, len(found))
+	for _, n := range found {
+		if !must(veil.Closed(n)) {
+			out = append(out, consent.Item{ID: n.ID, As: must(Resource(s.c.Tx, n))})
+		}
 	}
 	return out
 }
 
-func (s shelf) Record(id protocol.RecordID) (consent.Resource, bool) {
+func (s shelf) Record(id protocol.RecordID) []consent.Item {
 	row, ok, err := journal.Record(s.c.Tx, id)
 	if err != nil {
 		panic(exec.Broken{Err: err})
 	}
-	return Resource(journal.Named{ID: id, Row: row}), ok && row.Journal == s.c.Journal
+	if !ok || row.Journal != s.c.Journal {
+		return nil
+	}
+	n := journal.Named{ID: id, Row: row}
+	as := must(Resource(s.c.Tx, n))
+	if must(journal.Closed(s.c.Tx, n)) {
+		return []consent.Item{{ID: id, As: as, Erased: true}}
+	}
+	out := []consent.Item{{ID: id, As: as}}
+	for _, about := range must(journal.Statements(s.c.Tx, id)) {
+		said, ok, err := journal.Record(s.c.Tx, about)
+		if err != nil || !ok {
+			exec.Break("ledger: statement %s has no row (%v)", about, err)
+		}
+		if !must(journal.Closed(s.c.Tx, journal.Named{ID: about, Row: said})) {
+			out = append(out, consent.Item{ID: about, As: as})
+		}
+	}
+	return out
 }
 
-// Resource is a record as the contracts see it.
-func Resource(n journal.Named) consent.Resource {
-	return consent.Resource{Journal: n.Row.Journal, Label: n.Row.Label, Record: n.ID, Author: n.Row.Member, Recorded: n.Row.Recorded}
+// must is a query's answer while executing; a failure is Broken.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(exec.Broken{Err: err})
+	}
+	return v
+}
+
+// Resource is a record as the contracts see it: a statement as the record that it is about, so that whoever opens that opens this too.
+func Resource(r state.Reader, n journal.Named) (consent.Resource, error) {
+	n, err := journal.Subject(r, n)
+	return consent.Resource{Journal: n.Row.Journal, Label: n.Row.Label, Record: n.ID, Author: n.Row.Member, Recorded: n.Row.Recorded}, err
 }
 
 // emit returns what writes an event's entry; events take the salt of what caused them.

@@ -49,7 +49,8 @@ type Applied struct {
 	Results [][]protocol.Result // as Block.Parcels
 	Head    Head
 	Changed bool
-	Entries int // leaves added, seal included
+	Entries int  // leaves added, seal included
+	Erased  bool // an erasure is through: the nodes delete its files
 }
 
 // Head is where the ledger stands.
@@ -176,6 +177,7 @@ func (l *Ledger) Apply(in Block) (*Applied, error) {
 			}
 		}
 		b.advanceKeygen()
+		b.advanceErasures()
 	})
 	if err == nil {
 		err = b.stage()
@@ -185,7 +187,7 @@ func (l *Ledger) Apply(in Block) (*Applied, error) {
 		return nil, err
 	}
 	l.staged = b
-	out.Head, out.Changed, out.Entries = b.head, b.changed, len(b.leaves)
+	out.Head, out.Changed, out.Entries, out.Erased = b.head, b.changed, len(b.leaves), b.erased
 	return out, nil
 }
 

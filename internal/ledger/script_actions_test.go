@@ -118,6 +118,13 @@ func (s *script) christen(v *protocol.Verified, i int, w words) {
 		id = protocol.DerivedContractID(v.ID, i)
 	case "access":
 		id = protocol.DerivedAccessID(v.ID, i)
+	case "erase":
+		id = protocol.DerivedErasureID(v.ID, i)
+	case "hold":
+		id = protocol.DerivedHoldID(v.ID, i)
+		release := protocol.ReleaseID(id)
+		s.names[string(release[:])] = "end of " + name
+		s.ids["end-of-"+name] = release
 	default:
 		return
 	}
@@ -147,7 +154,7 @@ func (s *script) action(by *ledgertest.Who, journal protocol.JournalID, w words)
 	case "record":
 		id := s.id(name)
 		return &protocol.AddRecord{Record: id, Label: label(w.args["label"]), Ciphertext: protocol.Hash{id[0], 1}, Size: 4096, Capsule: protocol.Hash{id[0], 2},
-			Generation: uint32(number(cmp.Or(w.args["generation"], "1"))), Manifest: protocol.Hash{3}, Root: protocol.Hash{4}}
+			Generation: uint32(number(cmp.Or(w.args["generation"], "1"))), Manifest: protocol.Hash{3}, Root: protocol.Hash{4}, Relation: s.relation(w), About: s.about(w)}
 	case "grant":
 		return s.grant(w)
 	case "revoke":
@@ -178,6 +185,9 @@ func (s *script) action(by *ledgertest.Who, journal protocol.JournalID, w words)
 		return a
 	}
 	if a := s.keygenAction(by, w); a != nil {
+		return a
+	}
+	if a := s.forgetAction(w); a != nil {
 		return a
 	}
 	panic(fmt.Errorf("%w: unknown action %q", errScript, w.verb))

@@ -109,6 +109,8 @@ func (s *script) show(d *datadriven.TestData) string {
 		return sorted(out.String())
 	case "key":
 		s.showKey(view, &out)
+	case "erasures", "holds", "amendment", "records":
+		s.showForgetting(view, d, &out)
 	default:
 		if text, ok := s.showPeople(view, d.Cmd, func() string { return d.CmdArgs[0].Key }); ok {
 			return text
@@ -160,6 +162,8 @@ func (s *script) entry(out *strings.Builder, st ledger.Stored) {
 			panic(err)
 		}
 		fmt.Fprintf(out, " %s by %s, salt of %s", s.name(b.Session), s.name(b.Practitioner), s.saltOf(st))
+	case protocol.EventRecordsErased, protocol.EventHoldEnded, protocol.EventAmendmentOverdue, protocol.TypeAttestErasure:
+		fmt.Fprintf(out, " %s", s.forgetEvent(st))
 	case protocol.EventMemberJoined, protocol.EventMemberRemoved:
 		var m protocol.MemberEvent
 		if err := protocol.Decode(e.Action, &m); err != nil {

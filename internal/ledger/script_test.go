@@ -26,6 +26,8 @@ import (
 //	tick | empty             a block with nothing but a tick; with nothing at all
 //	restart | crash          opens the store again, as it is or as a power failure leaves it, and applies again what was lost
 //	drop                     like block, but the block is applied and never committed
+//	bulk PATIENT MEMBER N LABEL   the member writes N records, 512 a block
+//	erasures NAME | holds NAME | amendment RECORD | records NAME
 //	journal NAME | constitution | log last=N      entries
 //	contracts NAME | access NAME | members | key | head | delegates NAME | sessions NAME | card NAME | due
 //
@@ -70,6 +72,8 @@ func (s *script) run(d *datadriven.TestData) string {
 		return out.String()
 	case "block", "drop":
 		return s.block(d)
+	case "bulk":
+		return s.bulk(d)
 	case "wait":
 		s.w.Time += millis(d.CmdArgs[0].Key)
 		return "now " + s.when(s.w.Time)

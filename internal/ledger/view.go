@@ -7,6 +7,7 @@ import (
 
 	"github.com/anamnesis-health/anamnesis/internal/ledger/consent"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/exec"
+	"github.com/anamnesis-health/anamnesis/internal/ledger/journal"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/keygen"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/state"
 	"github.com/anamnesis-health/anamnesis/internal/translog"
@@ -164,6 +165,9 @@ func (l *Ledger) NextDue() (at uint64, ok bool) {
 	at, ok, err = consent.NextEnd(v)
 	if err != nil {
 		return 0, false
+	}
+	if due, any, err := journal.NextDue(v); err == nil && any && (!ok || due < at) {
+		at, ok = due, true
 	}
 	if deadline, pending, err := keygen.NextDeadline(v); err == nil && pending && (!ok || deadline < at) {
 		at, ok = deadline, true

@@ -30,8 +30,17 @@ type GroundRow struct {
 
 // Shelf is where the records of the context's journal are found.
 type Shelf interface {
-	WithLabel(l protocol.Label, max int) []Resource
-	Record(id protocol.RecordID) (Resource, bool)
+	// WithLabel lists at most max records of a label in their order, without those that were erased.
+	WithLabel(l protocol.Label, max int) []Item
+	// Record is a record, followed by the statements about it; none if the journal has no such record.
+	Record(id protocol.RecordID) []Item
+}
+
+// Item is a record and what the contracts decide on for it: itself, or for a statement the record that it is about.
+type Item struct {
+	ID     protocol.RecordID // zero: no record; it stands for a label without any, or for a record that is not there
+	As     Resource
+	Erased bool
 }
 
 // MayWrite decides on a record about to be added. A member or practitioner needs a contract that permits it to write.
@@ -56,9 +65,15 @@ func RequestAccess(c *exec.Context, d *Docket, by Principal, a *protocol.Request
 	active := d.of(c).active
 	req := Request{Principal: by, Action: ActionRead, Purpose: a.Purpose, Now: c.Time, BreakGlass: glass}
 	groups, whole := gather(c, a, shelf)
-	all := slices.Concat(groups...)
+	var all []Resource
+	for _, g := range groups {
+		for _, item := range g {
+			all = append(all, item.As)
+		}
+	}
 	decisions := DecideAll(active, req, all)
 	var permitted []protocol.RecordID
+	opened := make(map[protocol.RecordID]bool) // looked up, never ranged over
 	rest := decisions
 	for _, g := range groups {
 		mine := rest[:len(g)]
@@ -67,9 +82,13 @@ func RequestAccess(c *exec.Context, d *Docket, by Principal, a *protocol.Request
 		if i < 0 {
 			return refusal(reasonOf(mine[0].Reason), mine[0].Contracts)
 		}
+		if g[i].Erased { // said only to those who may read it
+			return refusal(protocol.RecordErased, nil)
+		}
 		for j, d := range mine {
-			if d.Permitted && !g[j].Record.IsZero() {
-				permitted = append(permitted, g[j].Record)
+			if id := g[j].ID; d.Permitted && !id.IsZero() && !opened[id] {
+				opened[id] = true
+				permitted = append(permitted, id)
 			}
 		}
 	}
@@ -94,7 +113,7 @@ func RequestAccess(c *exec.Context, d *Docket, by Principal, a *protocol.Request
 // gather lists what is asked for: a group for each label or record named, and whether that is all of it or only the first RecordsAccessMax
 // records. A label without records stands for itself, so that asking for it is decided, and refused, like any other; a record that is not
 // there likewise, so that asking tells nothing.
-func gather(c *exec.Context, a *protocol.RequestAccess, shelf Shelf) (groups [][]Resource, whole bool) {
+func gather(c *exec.Context, a *protocol.RequestAccess, shelf Shelf) (groups [][]Item, whole bool) {
 	left := protocol.RecordsAccessMax
 	whole = true
 	for _, l := range a.Labels {
@@ -104,16 +123,20 @@ func gather(c *exec.Context, a *protocol.RequestAccess, shelf Shelf) (groups [][
 		}
 		left -= len(g)
 		if len(g) == 0 {
-			g = []Resource{{Journal: c.Journal, Label: l, Recorded: c.Time}}
+			g = []Item{{As: Resource{Journal: c.Journal, Label: l, Recorded: c.Time}}}
 		}
 		groups = append(groups, g)
 	}
 	for _, id := range a.Records {
-		r, found := shelf.Record(id)
-		if !found {
-			r = Resource{Journal: c.Journal, Recorded: c.Time}
+		g := shelf.Record(id)
+		if len(g) > left {
+			g, whole = g[:max(left, 1)], false
 		}
-		groups = append(groups, []Resource{r})
+		left -= len(g)
+		if len(g) == 0 {
+			g = []Item{{As: Resource{Journal: c.Journal, Recorded: c.Time}}}
+		}
+		groups = append(groups, g)
 	}
 	return groups, whole
 }

@@ -207,13 +207,17 @@ func RequestAsDelegate(c *exec.Context, a *protocol.RequestAccess, shelf Shelf) 
 	}
 	groups, whole := gather(c, a, shelf)
 	var permitted []protocol.RecordID
-	for _, r := range slices.Concat(groups...) {
-		if !by.InForce(c.Time) || !covers(by.Labels, r.Label) {
+	erased := false
+	for _, item := range slices.Concat(groups...) {
+		if !by.InForce(c.Time) || !covers(by.Labels, item.As.Label) {
 			return refusal(protocol.OutsideDelegation, nil)
 		}
-		if !r.Record.IsZero() {
-			permitted = append(permitted, r.Record)
+		if erased = erased || item.Erased; !item.ID.IsZero() && !slices.Contains(permitted, item.ID) {
+			permitted = append(permitted, item.ID)
 		}
+	}
+	if erased {
+		return refusal(protocol.RecordErased, nil)
 	}
 	if !whole {
 		return refusal(protocol.TooManyRecords, nil)

@@ -21,6 +21,13 @@ func Check(r state.Reader) error {
 			fault = fmt.Errorf("record %s is of a journal that is not open: %w", id, cause(err))
 		}
 		at, ok, err := byLabel.Read(r, byLabel.Key(row.Journal[:], row.Label[:], exec.Uint64(row.Seq)))
+		if row.Erased != 0 {
+			n--
+			if fault = checkErased(r, id, row); err != nil || ok {
+				fault = fmt.Errorf("record %s is erased and in the index: %w", id, cause(err))
+			}
+			return fault == nil
+		}
 		if err != nil || !ok || at.Record != id {
 			fault = fmt.Errorf("record %s is not in the index: %w", id, cause(err))
 		}
@@ -42,7 +49,7 @@ func Check(r state.Reader) error {
 	if indexed != n {
 		return fmt.Errorf("%d records and %d rows in their index", n, indexed)
 	}
-	return nil
+	return checkForgetting(r)
 }
 
 // Heads visits the heads of all journals that have entries, the constitution's among them, until fn returns false.

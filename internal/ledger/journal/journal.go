@@ -20,6 +20,7 @@ type Row struct {
 	LabelEpoch uint8
 	Sponsor    protocol.MemberID // carries the journal's quota
 	Opened     uint64            // UTC ms
+	Closed     uint64            // height at which it was erased as a whole; 0: it was not
 }
 
 // RecordRow is a record as the ledger knows it.
@@ -37,6 +38,8 @@ type RecordRow struct {
 	Generation   uint32
 	Manifest     protocol.Hash
 	Root         protocol.Hash
+	Relation     protocol.Relation // to the record that its tie names
+	Erased       uint64            // height from which nobody opens it; 0: it was not erased
 }
 
 // listed is a row of the index of records by label.
@@ -50,7 +53,7 @@ var (
 	journals = exec.Table[Row]{Name: "journals", Prefix: 'j'}            // journal id
 	heads    = exec.Table[protocol.Head]{Name: "heads", Prefix: 'h'}     // journal id
 	records  = exec.Table[RecordRow]{Name: "records", Prefix: 'R'}       // record id
-	byLabel  = exec.Table[listed]{Name: "records by label", Prefix: 'L'} // journal id ‖ label ‖ seq
+	byLabel  = exec.Table[listed]{Name: "records by label", Prefix: 'L'} // journal id ‖ label ‖ seq; not of erased ones
 )
 
 // Authenticate checks that the signer is the journal's controller.
@@ -90,7 +93,8 @@ type Author struct {
 	Practitioner protocol.PractitionerID // zero: the member itself
 }
 
-// Add executes the action. permitted is the contracts' decision on the new record as a resource; generation is the custodians' active one.
+// Add executes the action. permitted is the contracts' decision on the new record as a resource, or that the patient signed; generation is the
+// custodians' active one.
 func Add(c *exec.Context, by Author, a *protocol.AddRecord, permitted bool, generation uint32) protocol.Reason {
 	if !permitted {
 		return protocol.NotPermitted
@@ -102,9 +106,12 @@ func Add(c *exec.Context, by Author, a *protocol.AddRecord, permitted bool, gene
 	if records.Has(c, recordKey) {
 		return protocol.RecordExists
 	}
+	if reason := relate(c, by, a); reason != protocol.Accepted {
+		return reason
+	}
 	head, _ := heads.Get(c, protocol.StateKeyHead(c.Journal))
 	records.Put(c, recordKey, RecordRow{Journal: c.Journal, Seq: head.Count, Label: a.Label, Member: by.Member, Practitioner: by.Practitioner,
-		Recorded: c.Time, Ciphertext: a.Ciphertext, Size: a.Size, Capsule: a.Capsule, Generation: a.Generation, Manifest: a.Manifest, Root: a.Root})
+		Recorded: c.Time, Ciphertext: a.Ciphertext, Size: a.Size, Capsule: a.Capsule, Generation: a.Generation, Manifest: a.Manifest, Root: a.Root, Relation: a.Relation})
 	byLabel.Put(c, byLabel.Key(c.Journal[:], a.Label[:], exec.Uint64(head.Count)), listed{Record: a.Record})
 	return protocol.Accepted
 }
@@ -153,9 +160,14 @@ func WithLabel(r state.Reader, id protocol.JournalID, l protocol.Label, max int)
 	return list(r, byLabel.Key(id[:], l[:]), max)
 }
 
-// Records lists all of a journal's records in their order.
+// Records lists all of a journal's records in their order, the erased ones among them.
 func Records(r state.Reader, id protocol.JournalID) ([]Named, error) {
 	out, err := list(r, byLabel.Key(id[:]), math.MaxInt)
+	if err != nil {
+		return nil, err
+	}
+	erased, err := offShelf(r, id)
+	out = append(out, erased...)
 	slices.SortFunc(out, func(a, b Named) int { return cmp.Compare(a.Row.Seq, b.Row.Seq) })
 	return out, err
 }
@@ -166,6 +178,10 @@ func list(r state.Reader, prefix []byte, max int) (out []Named, err error) {
 	if err != nil {
 		return nil, err
 	}
+	return named(r, ids)
+}
+
+func named(r state.Reader, ids []protocol.RecordID) (out []Named, err error) {
 	for _, id := range ids {
 		row, ok, err := Record(r, id)
 		if err == nil && !ok {

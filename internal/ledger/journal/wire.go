@@ -10,35 +10,38 @@ import (
 
 // AppendCanonical implements protocol.Appender.
 func (r Row) AppendCanonical(b []byte) []byte {
-	b = protocol.AppendBytes(protocol.AppendBytes(protocol.AppendArray(b, 6), r.Controller[:]), r.Recipient[:])
+	b = protocol.AppendBytes(protocol.AppendBytes(protocol.AppendArray(b, 7), r.Controller[:]), r.Recipient[:])
 	b = protocol.AppendUint(protocol.AppendBytes(b, r.Guardians[:]), uint64(r.LabelEpoch))
-	return protocol.AppendUint(protocol.AppendBytes(b, r.Sponsor[:]), r.Opened)
+	b = protocol.AppendUint(protocol.AppendBytes(b, r.Sponsor[:]), r.Opened)
+	return protocol.AppendUint(b, r.Closed)
 }
 
 // ReadCanonical implements protocol.Canonical.
 func (r *Row) ReadCanonical(from *protocol.Reader) {
-	from.Array(6)
+	from.Array(7)
 	from.Fixed(r.Controller[:])
 	from.Fixed(r.Recipient[:])
 	from.Fixed(r.Guardians[:])
 	r.LabelEpoch = uint8(from.Uint(math.MaxUint8))
 	from.Fixed(r.Sponsor[:])
 	r.Opened = from.Uint(math.MaxUint64)
+	r.Closed = from.Uint(math.MaxUint64)
 }
 
 // AppendCanonical implements protocol.Appender.
 func (r RecordRow) AppendCanonical(b []byte) []byte {
-	b = protocol.AppendUint(protocol.AppendBytes(protocol.AppendArray(b, 12), r.Journal[:]), r.Seq)
+	b = protocol.AppendUint(protocol.AppendBytes(protocol.AppendArray(b, 14), r.Journal[:]), r.Seq)
 	b = protocol.AppendBytes(protocol.AppendBytes(b, r.Label[:]), r.Member[:])
 	b = protocol.AppendUint(protocol.AppendBytes(b, r.Practitioner[:]), r.Recorded)
 	b = protocol.AppendUint(protocol.AppendBytes(b, r.Ciphertext[:]), r.Size)
 	b = protocol.AppendUint(protocol.AppendBytes(b, r.Capsule[:]), uint64(r.Generation))
-	return protocol.AppendBytes(protocol.AppendBytes(b, r.Manifest[:]), r.Root[:])
+	b = protocol.AppendBytes(protocol.AppendBytes(b, r.Manifest[:]), r.Root[:])
+	return protocol.AppendUint(protocol.AppendUint(b, uint64(r.Relation)), r.Erased)
 }
 
 // ReadCanonical implements protocol.Canonical.
 func (r *RecordRow) ReadCanonical(from *protocol.Reader) {
-	from.Array(12)
+	from.Array(14)
 	from.Fixed(r.Journal[:])
 	r.Seq = from.Uint(math.MaxUint64)
 	from.Fixed(r.Label[:])
@@ -51,6 +54,8 @@ func (r *RecordRow) ReadCanonical(from *protocol.Reader) {
 	r.Generation = uint32(from.Uint(math.MaxUint32))
 	from.Fixed(r.Manifest[:])
 	from.Fixed(r.Root[:])
+	r.Relation = protocol.Relation(from.Uint(math.MaxUint8))
+	r.Erased = from.Uint(math.MaxUint64)
 }
 
 // AppendCanonical implements protocol.Appender.
