@@ -21,6 +21,15 @@ const (
 	TypeGrant            ActionType = 40
 	TypeRevoke           ActionType = 41
 	TypeRequestAccess    ActionType = 50
+	TypeVetoRecovery     ActionType = 28
+	TypeClaimJournal     ActionType = 32
+	TypeReissueClaim     ActionType = 33
+	TypeAddDevice        ActionType = 34
+	TypeRevokeDevice     ActionType = 35
+	TypeRotateController ActionType = 36
+	TypeSetGuardians     ActionType = 37
+	TypeProposeRecovery  ActionType = 38
+	TypeApproveRecovery  ActionType = 39
 	TypeOfferReceiverKey ActionType = 60
 	TypeDeal             ActionType = 61
 	TypeAcceptDeals      ActionType = 62
@@ -39,6 +48,9 @@ const (
 	EventMemberRemoved    ActionType = 1011
 	EventContractEnded    ActionType = 1040
 	EventContractUsedUp   ActionType = 1041
+	EventRecoveryWaiting  ActionType = 1030
+	EventJournalRecovered ActionType = 1031
+	EventRecoveryExpired  ActionType = 1032
 	EventKeyActivated     ActionType = 1060
 	EventDealerExcluded   ActionType = 1061
 	EventRecordsErased    ActionType = 1070
@@ -56,6 +68,10 @@ var typeNames = map[ActionType]string{
 	TypeErase: "erase", TypeAttestErasure: "attest-erasure", TypeSetHold: "set-hold", TypeLiftHold: "lift-hold",
 	TypeRequestAmendment: "request-amendment", TypeAnswerAmendment: "answer-amendment",
 	EventRecordsErased: "records-erased", EventHoldEnded: "hold-ended", EventAmendmentOverdue: "amendment-overdue",
+	TypeClaimJournal: "claim-journal", TypeReissueClaim: "reissue-claim", TypeAddDevice: "add-device", TypeRevokeDevice: "revoke-device",
+	TypeRotateController: "rotate-controller", TypeSetGuardians: "set-guardians", TypeProposeRecovery: "propose-recovery",
+	TypeApproveRecovery: "approve-recovery", TypeVetoRecovery: "veto-recovery",
+	EventRecoveryWaiting: "recovery-waiting", EventJournalRecovered: "journal-recovered", EventRecoveryExpired: "recovery-expired",
 	EventSeal: "seal", EventGenesis: "genesis", EventMemberJoined: "member-joined", EventMemberRemoved: "member-removed",
 	EventContractEnded: "contract-ended", EventContractUsedUp: "contract-used-up", EventKeyActivated: "key-activated", EventDealerExcluded: "dealer-excluded",
 }
@@ -70,6 +86,14 @@ func (t ActionType) String() string {
 
 // MarshalText implements encoding.TextMarshaler.
 func (t ActionType) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// OfJournal tells whether an action belongs to a patient's journal: its envelope names it, and its entry is chained there.
+func (t ActionType) OfJournal() bool {
+	return t == TypeVetoRecovery || t >= 30 && t < 60 || t >= 70 && t < 80
+}
+
+// NewAction is an empty action of the type, to decode into; nil if nobody can sign one.
+func NewAction(t ActionType) Action { return newAction(t) }
 
 // Action is one thing that somebody asks the ledger to do. Validate checks what can be checked without any state.
 type Action interface {
@@ -100,6 +124,24 @@ func newAction(t ActionType) Action {
 		return new(Revoke)
 	case TypeRequestAccess:
 		return new(RequestAccess)
+	case TypeClaimJournal:
+		return new(ClaimJournal)
+	case TypeReissueClaim:
+		return new(ReissueClaim)
+	case TypeAddDevice:
+		return new(AddDevice)
+	case TypeRevokeDevice:
+		return new(RevokeDevice)
+	case TypeRotateController:
+		return new(RotateController)
+	case TypeSetGuardians:
+		return new(SetGuardians)
+	case TypeProposeRecovery:
+		return new(ProposeRecovery)
+	case TypeApproveRecovery:
+		return new(ApproveRecovery)
+	case TypeVetoRecovery:
+		return new(VetoRecovery)
 	case TypeOfferReceiverKey:
 		return new(OfferReceiverKey)
 	case TypeDeal:
@@ -225,7 +267,8 @@ type SetPractitioner struct {
 }
 
 // OpenJournal opens the journal named in the envelope, which is signed with the journal's own key. Sponsor is the member that carries its
-// quota, and agreed by signing SponsorMessage.
+// quota, and agreed by signing SponsorMessage. With a Claim the journal is provisional: the sponsor's program controls it until the patient
+// claims it (see ClaimJournal).
 type OpenJournal struct {
 	_          struct{} `cbor:",toarray"`
 	Recipient  [32]byte // age X25519 public key of this journal: authors seal to it
@@ -233,6 +276,7 @@ type OpenJournal struct {
 	LabelEpoch uint8
 	Sponsor    MemberID
 	Agreement  []byte // the sponsor's signature
+	Claim      Hash   // ClaimCommitment of the one-time code's key; zero: the signer is the patient
 }
 
 // AddRecord enters a record into the journal. The bytes it commits to lie in the members' vaults.

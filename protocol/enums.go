@@ -88,12 +88,13 @@ const (
 	ActorMember
 	ActorPractitioner
 	ActorPatient
-	_
+	ActorGuardian // may help to recover a journal, and nothing else; the signer's id is the journal's
 	ActorDelegate // stands in for the patient; the signer's id is the journal's
 	actorKindsEnd
 )
 
-var actorKindNames = [...]string{ActorLedger: "ledger", ActorMember: "member", ActorPractitioner: "practitioner", ActorPatient: "patient", ActorDelegate: "delegate"}
+var actorKindNames = [...]string{ActorLedger: "ledger", ActorMember: "member", ActorPractitioner: "practitioner", ActorPatient: "patient",
+	ActorGuardian: "guardian", ActorDelegate: "delegate"}
 
 func enumName[E ~uint8](names []string, e E) string {
 	if int(e) < len(names) && names[e] != "" {

@@ -23,11 +23,13 @@ type Params struct {
 	AccessMillis       uint64   // how long custodians serve an access; at most AccessDeadlineMillis
 	KeygenStepMillis   uint64   // time for a step of key generation before the silent are left out
 	ReviewMillis       uint64   // from breaking the glass until its review is due
+	RecoveryMillisMin  uint64   // the least delay of a recovery by guardians, whatever their policy says
 }
 
 // DefaultParams suit a network of a few dozen organisations.
 func DefaultParams() Params {
-	return Params{QuotaMemberMinute: 60_000, QuotaJournalMinute: 600, AccessMillis: AccessDeadlineMillis, KeygenStepMillis: 30_000, ReviewMillis: 72 * 3600_000}
+	return Params{QuotaMemberMinute: 60_000, QuotaJournalMinute: 600, AccessMillis: AccessDeadlineMillis, KeygenStepMillis: 30_000,
+		ReviewMillis: 72 * 3600_000, RecoveryMillisMin: 3600_000}
 }
 
 // Validate checks shapes; errors are plain sentences.
@@ -70,7 +72,8 @@ func (g *Genesis) Validate() error {
 	if nodes == 0 {
 		return errors.New("at least one member runs a node")
 	}
-	if p := g.Params; p.QuotaMemberMinute == 0 || p.QuotaJournalMinute == 0 || p.AccessMillis == 0 || p.AccessMillis > AccessDeadlineMillis || p.KeygenStepMillis == 0 || p.ReviewMillis == 0 || p.ReviewMillis > ReviewMillisMax {
+	if p := g.Params; p.QuotaMemberMinute == 0 || p.QuotaJournalMinute == 0 || p.AccessMillis == 0 || p.AccessMillis > AccessDeadlineMillis || p.KeygenStepMillis == 0 ||
+		p.ReviewMillis == 0 || p.ReviewMillis > ReviewMillisMax || p.RecoveryMillisMin > RecoveryDelayMillisMax {
 		return errors.New("a parameter is zero or out of range")
 	}
 	return nil

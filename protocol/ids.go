@@ -20,6 +20,7 @@ type (
 	card         struct{}
 	erasure      struct{}
 	hold         struct{}
+	recovery     struct{}
 )
 
 func (member) noun() string       { return "member" }
@@ -32,6 +33,7 @@ func (label) noun() string        { return "label" }
 func (card) noun() string         { return "card" }
 func (erasure) noun() string      { return "erasure" }
 func (hold) noun() string         { return "hold" }
+func (recovery) noun() string     { return "recovery" }
 
 // ID is a 128-bit name. Its text form, in JSON, URLs and Cedar, is 32 lowercase hexadecimal digits.
 type ID[N noun] [16]byte
@@ -49,6 +51,7 @@ type (
 	CardID         = ID[card]
 	ErasureID      = ID[erasure]
 	HoldID         = ID[hold]
+	RecoveryID     = ID[recovery]
 )
 
 // String is the text form.
@@ -90,6 +93,7 @@ func ParseLabel(s string) (Label, error)                   { return parseID[labe
 func ParseCardID(s string) (CardID, error)                 { return parseID[card](s) }
 func ParseErasureID(s string) (ErasureID, error)           { return parseID[erasure](s) }
 func ParseHoldID(s string) (HoldID, error)                 { return parseID[hold](s) }
+func ParseRecoveryID(s string) (RecoveryID, error)         { return parseID[recovery](s) }
 
 // Hash is a SHA-256 digest.
 type Hash [32]byte
@@ -179,6 +183,11 @@ func DerivedHoldID(a ActionID, i int) HoldID {
 
 // ReleaseID names the erasure that the end of a hold sets going: of what was closed before and kept for the hold alone.
 func ReleaseID(h HoldID) ErasureID { return ErasureID(short(Digest("anamnesis/release/v1", h[:]))) }
+
+// DerivedRecoveryID: see DerivedContractID.
+func DerivedRecoveryID(a ActionID, i int) RecoveryID {
+	return RecoveryID(short(Digest("anamnesis/recovery/v1", a[:], []byte{byte(i)})))
+}
 
 // ConstitutionJournal is the journal in which the rules that reach everybody are chained: members, parameters, keys of the custodians.
 func ConstitutionJournal(chain string) JournalID {

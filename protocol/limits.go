@@ -30,4 +30,10 @@ const (
 	TickMillisMin           = 1_000              // a tick moves time only when block time moved at least this far
 	ReceiverKeyBytes        = 1216               // X-Wing encapsulation key
 	CustodianCiphertextsMax = MembersMax
+	ClaimMillis             = 30 * 24 * 3600_000 // how long a one-time code can be claimed with
+	DevicesJournalMax       = 16                 // active devices a journal, beside its controller
+	GuardianGroupsMax       = 8
+	GuardiansMax            = 32 // guardians of a journal, over all groups
+	RecoveryDelayMillisMax  = 90 * 24 * 3600_000
+	RecoveryOpenMillis      = 30 * 24 * 3600_000 // how long a recovery waits for approvals
 )

@@ -64,6 +64,21 @@ const (
 	TooManyMembers    Reason = 134
 	DuplicateInParcel Reason = 135
 
+	WrongCode        Reason = 136 // not the key of the journal's one-time code
+	NotProvisional   Reason = 137 // the journal is its patient's already
+	ClaimExpired     Reason = 138
+	StillProvisional Reason = 139 // nobody has claimed the journal yet
+	WrongGuardians   Reason = 140 // not the guardians that the journal commits to
+	NotAGuardian     Reason = 141
+	UnknownRecovery  Reason = 142
+	RecoveryOver     Reason = 143 // vetoed, expired, completed, or overtaken by another
+	RecoveryDue      Reason = 144 // the journal is changing hands
+	AlreadySpoken    Reason = 145 // this guardian approved it, or has a proposal of its own open
+	UnknownDevice    Reason = 146
+	DeviceRevoked    Reason = 147
+	TooManyDevices   Reason = 148
+	NotForDevices    Reason = 149 // only the key that controls the journal may do this
+
 	UnknownSession     Reason = 150 // no such break-glass session
 	NotAReviewer       Reason = 151 // reviews are by another administrator of the same member
 	SessionReviewed    Reason = 152 // already
@@ -168,6 +183,20 @@ var reasonTexts = map[Reason]reasonText{
 	TooManyMembers:    {"too-many-members", "The network has as many members as it may have."},
 	DuplicateInParcel: {"duplicate", "The same request was sent twice."},
 
+	WrongCode:          {"wrong-code", "This is not the journal's code. Check it character by character, or ask for a new one where the journal was opened."},
+	NotProvisional:     {"not-provisional", "The journal has been claimed already. If it was not you, tell the organisation that opened it at once."},
+	ClaimExpired:       {"claim-expired", "The code is too old. Ask for a new one where the journal was opened."},
+	StillProvisional:   {"still-provisional", "The journal has not been claimed yet. Its care team reads it under its contracts."},
+	WrongGuardians:     {"wrong-guardians", "The journal has no guardians, or others by now. Ask for the newest guardian kit."},
+	NotAGuardian:       {"not-a-guardian", "This key is not one of the journal's guardians."},
+	UnknownRecovery:    {"unknown-recovery", "There is no such recovery of this journal."},
+	RecoveryOver:       {"recovery-over", "The recovery is over: completed, vetoed, expired, or another one was completed."},
+	RecoveryDue:        {"recovery-due", "The journal is changing hands in this moment. Try again with the new key."},
+	AlreadySpoken:      {"already-spoken", "This guardian has approved it already, or has a proposal of its own that is still open."},
+	UnknownDevice:      {"unknown-device", "The journal has no such device."},
+	DeviceRevoked:      {"device-revoked", "This device was cut off from the journal. Add it again under a new key if that was a mistake."},
+	TooManyDevices:     {"too-many-devices", "The journal has as many devices as it may have. Revoke one first."},
+	NotForDevices:      {"not-for-devices", "A device may not do this. Use the wallet that controls the journal."},
 	UnknownSession:     {"unknown-session", "This practitioner has no such break-glass session in this journal."},
 	NotAReviewer:       {"not-a-reviewer", "A break-glass session is reviewed by an administrator of the same organisation, and never by who broke the glass."},
 	SessionReviewed:    {"session-reviewed", "This session has been reviewed already. A verdict stays."},

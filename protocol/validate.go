@@ -40,6 +40,9 @@ func (a *OpenJournal) Validate() error {
 	if len(a.Agreement) != 64 {
 		return errors.New("the sponsor's agreement is a 64-byte signature")
 	}
+	if !a.Claim.IsZero() && !a.Guardians.IsZero() {
+		return errors.New("a provisional journal has no guardians: its patient chooses them")
+	}
 	return nil
 }
 

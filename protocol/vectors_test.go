@@ -37,6 +37,17 @@ type vectors struct {
 		Index        int
 		Contract     ContractID
 		Access       AccessID
+		Recovery     RecoveryID
+	}
+	// Control are the messages about who controls a journal, all with the names above.
+	Control struct {
+		Journal                                      JournalID
+		Key                                          PublicKey
+		Recipient                                    string
+		Policy                                       string
+		Guardians, Claim                             Hash
+		SponsorMessage, ClaimMessage, ControlMessage string
+		DeviceMessage                                string
 	}
 	Labels []struct {
 		Key   string
@@ -97,7 +108,18 @@ func samples() []Action {
 		&Delegate{Key: key(27), Proof: bytes.Repeat([]byte{28}, 64), Level: LevelAct, Labels: []Label{{13}, {19}}, NotAfter: 1_800_000_000_000, MayDelegate: true},
 		&EndDelegation{Key: key(27)},
 		&ReviewBreakGlass{Practitioner: PractitionerID{3}, Session: AccessID{29}, Verdict: VerdictJustified, Note: Hash{30}},
+		&ClaimJournal{Code: key(25), CodeProof: bytes.Repeat([]byte{26}, 64), Recipient: [32]byte{27}, Guardians: Hash{28}, Agreement: bytes.Repeat([]byte{29}, 64)},
+		&ReissueClaim{Claim: Hash{30}}, &AddDevice{Key: key(31), Name: Hash{32}, Proof: bytes.Repeat([]byte{33}, 64)}, &RevokeDevice{Key: key(31)},
+		&RotateController{Controller: key(34), Recipient: [32]byte{35}, Proof: bytes.Repeat([]byte{36}, 64)}, &SetGuardians{Guardians: Hash{28}},
+		&ProposeRecovery{Policy: Encode(samplePolicy()), Controller: key(34), Recipient: [32]byte{35}, Proof: bytes.Repeat([]byte{36}, 64)},
+		&ApproveRecovery{Recovery: RecoveryID{37}}, &VetoRecovery{Recovery: RecoveryID{37}},
 	}
+}
+
+func samplePolicy() GuardianPolicy {
+	key := func(b byte) (k PublicKey) { return PublicKey(bytes.Repeat([]byte{b}, 32)) }
+	return GuardianPolicy{Salt: [16]byte{38}, DelayMillis: 172_800_000, Groups: []GuardianGroup{{Need: 2, Keys: []PublicKey{key(39), key(40), key(41)}},
+		{Need: 1, Keys: []PublicKey{key(42), key(43)}}}}
 }
 
 // made computes every vector from what the file gives as input, or from the samples.
@@ -124,6 +146,16 @@ func makeVectors() (v vectors) {
 	n.Member = MemberIDOf(n.MemberKey)
 	n.Action, n.Index = ActionID(bytes.Repeat([]byte{2}, 32)), 3
 	n.Contract, n.Access = DerivedContractID(n.Action, n.Index), DerivedAccessID(n.Action, n.Index)
+	n.Recovery = DerivedRecoveryID(n.Action, n.Index)
+	c, policy := &v.Control, Encode(samplePolicy())
+	c.Journal, c.Key, c.Policy = JournalID(bytes.Repeat([]byte{6}, 16)), PublicKey(bytes.Repeat([]byte{34}, 32)), hex.EncodeToString(policy)
+	recipient := [32]byte{35}
+	c.Recipient = hex.EncodeToString(recipient[:])
+	c.Guardians, c.Claim = GuardianCommitment(n.Chain, c.Journal, policy), ClaimCommitment(n.Chain, c.Journal, c.Key)
+	c.SponsorMessage = hex.EncodeToString(SponsorMessage(n.Chain, n.Member, c.Journal, c.Key))
+	c.ClaimMessage = hex.EncodeToString(ClaimMessage(n.Chain, c.Journal, c.Key, recipient))
+	c.ControlMessage = hex.EncodeToString(ControlMessage(n.Chain, c.Journal, c.Key, recipient))
+	c.DeviceMessage = hex.EncodeToString(DeviceMessage(n.Chain, c.Journal, c.Key, Hash{32}))
 	key := LabelKey(bytes.Repeat([]byte{5}, 16))
 	for epoch, class := range []string{"allergies", "mental-health"} {
 		v.Labels = append(v.Labels, struct {

@@ -209,7 +209,8 @@ func (c *Custodian) checkAccess(q *question) (err error) {
 	return nil
 }
 
-// checkContracts, the fourth: asked again at the head, the contracts still permit, and the reader still has standing.
+// checkContracts, the fourth: asked again at the head, the contracts still permit, and the reader still has standing. A patient's access to
+// their own journal rests on no contract: their key must still be one that signs for it.
 func (c *Custodian) checkContracts(q *question) error {
 	resources := make([]consent.Resource, len(q.Records))
 	q.records = make([]journal.Named, len(q.Records))

@@ -15,6 +15,7 @@ import (
 type asker struct {
 	signer protocol.Signer
 	actor  registry.Actor // of members and practitioners
+	device bool           // a patient's device, not the controller
 }
 
 // ask finds who asks: the signature is over this very request, and the key is the signer's current one. A wrong key and an unknown signer
@@ -26,13 +27,14 @@ func (s *server) ask(v *ledger.View, r *http.Request) (asker, error) {
 	}
 	a := asker{signer: signer}
 	if signer.Kind == protocol.ActorPatient {
-		row, ok, err := journal.Get(v, protocol.JournalID(signer.ID))
+		p, reason, err := journal.Standing(v, protocol.JournalID(signer.ID), signer.Key, s.time(v))
 		if err != nil {
 			return asker{}, err
 		}
-		if !ok || row.Controller != signer.Key {
+		if reason != protocol.Accepted {
 			return asker{}, unknownSigner
 		}
+		a.device = p.Device
 		return a, nil
 	}
 	actor, reason, err := registry.Lookup(v, signer, s.time(v))

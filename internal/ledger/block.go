@@ -1,8 +1,6 @@
 package ledger
 
 import (
-	"slices"
-
 	"github.com/anamnesis-health/anamnesis/internal/ledger/consent"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/exec"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/journal"
@@ -83,6 +81,9 @@ func (b *block) endContracts() {
 		b.emit(at, m.Salt)(exec.Event{Type: protocol.EventReviewMissed, Journal: m.Journal, Body: m.Event})
 	}
 	for _, e := range journal.Due(c, protocol.EndsBlockMax) {
+		b.fallen(e)
+	}
+	for _, e := range journal.Settle(c, protocol.EndsBlockMax) {
 		b.fallen(e)
 	}
 	if b.working() {
@@ -183,40 +184,32 @@ func (b *block) earlier(id protocol.ActionID) (protocol.Result, bool) {
 type actor struct {
 	registry.Actor                    // zero for a patient
 	payer          protocol.MemberID  // whose quota the envelope costs
-	sponsor        protocol.PublicKey // for OpenJournal: the sponsoring member's key
+	sponsor        protocol.PublicKey // for OpenJournal and ClaimJournal: the sponsoring member's key
 	opening        bool               // the envelope opens its journal, by a sponsor's leave
-	revoking       bool               // a patient's envelope that does nothing but take back: revoke, erase
+	revoking       bool               // a patient's envelope that does nothing but take back: revoke, erase, cut off, veto
+	device         bool               // a patient's device, not the controller
+	provisional    bool               // the controller of a journal that nobody has claimed: the sponsor's program
 }
 
 // authenticate finds the actor, and that the envelope names a journal exactly if its actions need one.
 func (b *block) authenticate(c *exec.Context, v *protocol.Verified) (actor, protocol.Reason) {
 	for _, a := range v.Actions {
-		if touchesJournal(a.ActionType()) == c.Journal.IsZero() {
+		if a.ActionType().OfJournal() == c.Journal.IsZero() {
 			return actor{}, protocol.WrongJournal
 		}
 	}
-	if c.Signer.Kind == protocol.ActorDelegate {
+	switch c.Signer.Kind {
+	case protocol.ActorPatient:
+		return authenticatePatient(c, v.Actions)
+	case protocol.ActorGuardian:
+		j, reason := journal.AuthenticateGuardian(c, v.Actions[0])
+		return actor{payer: j.Sponsor}, reason
+	case protocol.ActorDelegate:
 		return delegate(c)
+	case protocol.ActorLedger, protocol.ActorMember, protocol.ActorPractitioner:
 	}
-	if c.Signer.Kind != protocol.ActorPatient {
-		who, reason := registry.Authenticate(c)
-		return actor{Actor: who, payer: who.Member}, reason
-	}
-	if open, ok := v.Actions[0].(*protocol.OpenJournal); ok {
-		m, ok, err := registry.Member(c.Tx, open.Sponsor)
-		if err != nil {
-			panic(exec.Broken{Err: err})
-		}
-		if !ok || m.Removed {
-			return actor{}, protocol.UnknownMember
-		}
-		if !protocol.VerifySignature(m.Member.Key, protocol.SponsorMessage(c.Chain, open.Sponsor, c.Journal, c.Signer.Key), open.Agreement) {
-			return actor{}, protocol.BadProof
-		}
-		return actor{payer: open.Sponsor, sponsor: m.Member.Key, opening: true}, protocol.Accepted
-	}
-	j, reason := journal.Authenticate(c)
-	return actor{payer: j.Sponsor, revoking: onlyRevokes(v.Actions)}, reason
+	who, reason := registry.Authenticate(c)
+	return actor{Actor: who, payer: who.Member}, reason
 }
 
 // delegate finds who stands in for the patient; the journal's sponsor pays.
@@ -231,30 +224,11 @@ func delegate(c *exec.Context) (actor, protocol.Reason) {
 	return actor{payer: j.Sponsor}, protocol.Accepted
 }
 
-// onlyRevokes tells whether an envelope does nothing but take back what was given.
-func onlyRevokes(actions []protocol.Action) bool {
-	return !slices.ContainsFunc(actions, func(a protocol.Action) bool {
-		t := a.ActionType()
-		return t != protocol.TypeRevoke && t != protocol.TypeEndDelegation && t != protocol.TypeErase
-	})
-}
-
-// touchesJournal tells whether an action belongs to a patient's journal.
-func touchesJournal(t protocol.ActionType) bool {
-	switch t {
-	case protocol.TypeOpenJournal, protocol.TypeAddRecord, protocol.TypeGrant, protocol.TypeRevoke, protocol.TypeRequestAccess,
-		protocol.TypeSetCard, protocol.TypeDelegate, protocol.TypeEndDelegation, protocol.TypeReviewBreakGlass,
-		protocol.TypeErase, protocol.TypeAttestErasure, protocol.TypeSetHold, protocol.TypeLiftHold, protocol.TypeRequestAmendment, protocol.TypeAnswerAmendment:
-		return true
-	}
-	return false
-}
-
 // chainedIn is the journal that an entry is chained in: the patient's; the constitution's for rules that reach everybody; none for a
 // member's own affairs.
 func chainedIn(c *exec.Context, t protocol.ActionType) protocol.JournalID {
 	switch {
-	case touchesJournal(t):
+	case t.OfJournal():
 		return c.Journal
 	case t == protocol.TypeSetPractitioner:
 		return protocol.JournalID{}
@@ -291,6 +265,12 @@ func (b *block) act(c *exec.Context, v *protocol.Verified, by actor) (first uint
 func (b *block) dispatch(c *exec.Context, by actor, action protocol.Action, salt [16]byte) ([]byte, protocol.Reason) {
 	plain := func(r protocol.Reason) ([]byte, protocol.Reason) { return protocol.NoOutcome, r }
 	forPatient := c.Signer.Kind == protocol.ActorPatient || c.Signer.Kind == protocol.ActorDelegate
+	if reason := entitled(c, by, action.ActionType()); reason != protocol.Accepted {
+		return plain(reason)
+	}
+	if controls(action.ActionType()) {
+		return plain(control(c, by, action, salt))
+	}
 	switch a := action.(type) {
 	case *protocol.ProposeMember:
 		return plain(registry.ProposeMember(c, by.Actor, a))
@@ -359,7 +339,7 @@ func (b *block) addRecord(c *exec.Context, by actor, a *protocol.AddRecord) prot
 
 func (b *block) requestAccess(c *exec.Context, by actor, a *protocol.RequestAccess, salt [16]byte) ([]byte, protocol.Reason) {
 	if c.Signer.Kind == protocol.ActorPatient {
-		return nil, protocol.NotEntitled // a patient needs no access: the records are sealed to the wallet
+		return requestOwn(c, a)
 	}
 	if !isOpen(c) {
 		return nil, protocol.UnknownJournal

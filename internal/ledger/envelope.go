@@ -67,7 +67,7 @@ func (v *View) Envelope(id protocol.ActionID) (first uint64, entries int, envelo
 			continue // an event
 		}
 		body.Signer, body.Nonce = s.Entry.Signer, s.Salt
-		if touchesJournal(s.Entry.Type) {
+		if s.Entry.Type.OfJournal() {
 			body.Journal = s.Entry.Journal
 		}
 		body.Actions = append(body.Actions, protocol.RawAction{Type: s.Entry.Type, Body: s.Entry.Action})

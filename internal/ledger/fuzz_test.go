@@ -22,7 +22,12 @@ func FuzzApply(f *testing.F) {
 	doctor := w.Practitioner(w.Members[0], "doctor", protocol.RolePhysician)
 	patient := w.Patient(w.Members[0], "patient")
 	w.Must(patient, patient.Journal(), &protocol.Grant{NotAfter: w.Time + 3600_000, Policy: must(canonicalise(`permit(principal, action, resource);`))})
-	actors := []*ledgertest.Who{w.Members[0], doctor, patient}
+	k, pub := ledgertest.Key("guardian")
+	guardian := &ledgertest.Who{Key: k, Signer: protocol.GuardianSigner(patient.Journal(), pub)}
+	policy := protocol.Encode(protocol.GuardianPolicy{Groups: []protocol.GuardianGroup{{Need: 1, Keys: []protocol.PublicKey{pub}}}})
+	w.Must(patient, patient.Journal(), &protocol.SetGuardians{Guardians: protocol.GuardianCommitment(w.L.Chain(), patient.Journal(), policy)})
+	newKey, newPub := ledgertest.Key("new")
+	actors := []*ledgertest.Who{w.Members[0], doctor, patient, guardian}
 	for _, a := range []protocol.Action{
 		&protocol.ProposeRemoval{Member: w.Members[1].Signer.Member()}, &protocol.Approve{Proposal: protocol.ActionID{1}},
 		&protocol.SetPractitioner{Practitioner: doctor.Signer.ID, Key: doctor.Signer.Key, Role: 1, Status: 2, ValidUntil: 1, Commitment: protocol.Hash{1}},
@@ -33,6 +38,12 @@ func FuzzApply(f *testing.F) {
 		&protocol.Deal{Generation: 1, Epoch: 1, Message: []byte{1, 2, 3}}, &protocol.OfferReceiverKey{Generation: 1, Epoch: 1, Key: make([]byte, 1216)},
 		&protocol.OpenJournal{Recipient: [32]byte{1}, Sponsor: w.Members[0].Signer.Member(), Agreement: make([]byte, 64)},
 		&protocol.RotateMemberKey{Key: protocol.PublicKey{1}, Proof: make([]byte, 64)},
+		&protocol.ClaimJournal{Code: protocol.PublicKey{1}, CodeProof: make([]byte, 64), Recipient: [32]byte{1}, Agreement: make([]byte, 64)},
+		&protocol.ReissueClaim{Claim: protocol.Hash{1}}, &protocol.RevokeDevice{Key: pub}, &protocol.SetGuardians{},
+		&protocol.AddDevice{Key: newPub, Name: protocol.Hash{1}, Proof: ed25519.Sign(newKey, protocol.DeviceMessage(w.L.Chain(), patient.Journal(), newPub, protocol.Hash{1}))},
+		&protocol.RotateController{Controller: newPub, Recipient: [32]byte{1}, Proof: ed25519.Sign(newKey, protocol.ControlMessage(w.L.Chain(), patient.Journal(), newPub, [32]byte{1}))},
+		&protocol.ProposeRecovery{Policy: policy, Controller: newPub, Recipient: [32]byte{1}, Proof: ed25519.Sign(newKey, protocol.ControlMessage(w.L.Chain(), patient.Journal(), newPub, [32]byte{1}))},
+		&protocol.ApproveRecovery{Recovery: protocol.RecoveryID{1}}, &protocol.VetoRecovery{Recovery: protocol.RecoveryID{1}},
 	} {
 		for by := range actors {
 			f.Add(uint8(by), uint8(by), uint16(a.ActionType()), protocol.Encode(a))
@@ -41,7 +52,7 @@ func FuzzApply(f *testing.F) {
 	f.Fuzz(func(t *testing.T, by, times uint8, kind uint16, body []byte) {
 		who := actors[int(by)%len(actors)]
 		b := protocol.Body{Version: protocol.Version, Chain: w.L.Chain(), NotAfter: w.Time + 1000, Signer: who.Signer}
-		if kind >= uint16(protocol.TypeOpenJournal) && kind < uint16(protocol.TypeOfferReceiverKey) {
+		if kind >= uint16(protocol.TypeVetoRecovery) && kind < uint16(protocol.TypeOfferReceiverKey) {
 			b.Journal = patient.Journal()
 		}
 		for range 1 + int(times)%3 {

@@ -3,6 +3,7 @@ package ledger
 import (
 	"github.com/anamnesis-health/anamnesis/internal/ledger/consent"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/exec"
+	"github.com/anamnesis-health/anamnesis/internal/ledger/journal"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/registry"
 	"github.com/anamnesis-health/anamnesis/protocol"
 )
@@ -38,6 +39,13 @@ func (v *View) StillOpens(row consent.AccessRow, now uint64, resources []consent
 	if row.Reader.Kind == protocol.ActorDelegate {
 		each, err = consent.StillDelegated(v, row, now, resources)
 		return protocol.Accepted, each, err
+	}
+	if row.Reader.Kind == protocol.ActorPatient { // no contract: a controller that was replaced, or a device that was cut off, opens nothing more
+		_, standing, err := journal.Standing(v, row.Journal, row.Reader.Key, now)
+		if err == nil && row.Reader.ID != [16]byte(row.Journal) {
+			standing = protocol.WrongJournal
+		}
+		return standing, make([]protocol.Reason, len(resources)), err
 	}
 	by, standing, err := registry.Lookup(v, row.Reader, now)
 	if err != nil || standing != protocol.Accepted {

@@ -16,11 +16,11 @@ type quotaRow struct {
 
 var (
 	memberQuotas  = exec.Table[quotaRow]{Name: "member quotas", Prefix: 'q'}  // member id
-	journalQuotas = exec.Table[quotaRow]{Name: "journal quotas", Prefix: 'Q'} // journal id ‖ member id, zero for the patient
+	journalQuotas = exec.Table[quotaRow]{Name: "journal quotas", Prefix: 'Q'} // journal id ‖ member id; for the patient zero, for a device or guardian the beginning of its key
 )
 
 // charge counts an envelope against its member, and against what that member may ask of one journal, whatever becomes of it. The patient
-// is counted apart, and a revocation does not cost the sponsor: nobody's requests, nor a sponsor that is hostile or has sponsored
+// is counted apart, so is each device and guardian, and what revokes, cuts off or vetoes does not cost the sponsor: nobody's requests, nor a sponsor that is hostile or has sponsored
 // strangers, can use up what a revocation needs. Envelopes that name a journal that is not there cost the
 // member alone, for a row each of invented names would stay.
 func charge(c *exec.Context, by actor) protocol.Reason {
@@ -31,11 +31,12 @@ func charge(c *exec.Context, by actor) protocol.Reason {
 		return protocol.Accepted
 	}
 	asker := by.payer
-	if c.Signer.Kind == protocol.ActorDelegate { // apart from the patient, who must not be kept from ending it
-		apart := protocol.Digest("anamnesis/delegate-quota/v1", c.Signer.Key[:])
+	switch {
+	case by.device, c.Signer.Kind == protocol.ActorGuardian, c.Signer.Kind == protocol.ActorDelegate:
+		// each apart: a stolen key cannot use up what it takes to cut it off
+		apart := protocol.Digest("anamnesis/key-quota/v1", c.Signer.Key[:])
 		asker = protocol.MemberID(apart[:16])
-	}
-	if c.Signer.Kind == protocol.ActorPatient {
+	case c.Signer.Kind == protocol.ActorPatient:
 		asker = protocol.MemberID{}
 	}
 	if !count(c, journalQuotas.Key(c.Journal[:], asker[:]), journalQuotas, c.Params.QuotaJournalMinute) {

@@ -54,7 +54,8 @@ func (s *script) envelope(line string) *protocol.Verified {
 	head := parse(before)
 	by := s.actor(head, after)
 	journal := protocol.JournalID{}
-	if by.Signer.Kind == protocol.ActorPatient || by.Signer.Kind == protocol.ActorDelegate {
+	switch by.Signer.Kind {
+	case protocol.ActorPatient, protocol.ActorDelegate, protocol.ActorGuardian:
 		journal = by.Journal()
 	}
 	if in, ok := head.args["in"]; ok {
@@ -76,6 +77,10 @@ func (s *script) envelope(line string) *protocol.Verified {
 
 // actor is who signs: somebody met before, a new patient who opens a journal, or a stranger.
 func (s *script) actor(head words, rest string) *ledgertest.Who {
+	if of, ok := head.args["for"]; ok { // a guardian of that patient
+		k, pub := ledgertest.Key(head.verb)
+		return &ledgertest.Who{Name: head.verb, Key: k, Signer: protocol.GuardianSigner(s.id(of), pub)}
+	}
 	by := s.who[head.verb]
 	if by == nil {
 		k, pub := ledgertest.Key(head.verb)
@@ -89,6 +94,7 @@ func (s *script) actor(head words, rest string) *ledgertest.Who {
 		other := *by
 		var pub protocol.PublicKey
 		other.Key, pub = ledgertest.Key(name)
+		s.publicKey(name)
 		other.Signer.Key = pub
 		return &other
 	}
@@ -125,6 +131,8 @@ func (s *script) christen(v *protocol.Verified, i int, w words) {
 		release := protocol.ReleaseID(id)
 		s.names[string(release[:])] = "end of " + name
 		s.ids["end-of-"+name] = release
+	case "recover":
+		id = protocol.DerivedRecoveryID(v.ID, i)
 	default:
 		return
 	}
@@ -150,7 +158,7 @@ func (s *script) action(by *ledgertest.Who, journal protocol.JournalID, w words)
 		sponsor := s.who[w.args["sponsor"]]
 		message := protocol.SponsorMessage(s.w.L.Chain(), sponsor.Signer.Member(), journal, by.Signer.Key)
 		return &protocol.OpenJournal{Recipient: sha256.Sum256([]byte(by.Name)), Sponsor: sponsor.Signer.Member(),
-			Agreement: ed25519.Sign(s.keyOf(cmp.Or(w.args["agreed"], sponsor.Name)), message)}
+			Agreement: ed25519.Sign(s.keyOf(cmp.Or(w.args["agreed"], sponsor.Name)), message), Claim: s.claimOf(journal, w.args["claim"])}
 	case "record":
 		id := s.id(name)
 		return &protocol.AddRecord{Record: id, Label: label(w.args["label"]), Ciphertext: protocol.Hash{id[0], 1}, Size: 4096, Capsule: protocol.Hash{id[0], 2},
@@ -182,6 +190,9 @@ func (s *script) action(by *ledgertest.Who, journal protocol.JournalID, w words)
 			protocol.KeyProofMessage(s.w.L.Chain(), by.Signer.Member(), pub))}
 	}
 	if a := s.peopleAction(journal, w); a != nil {
+		return a
+	}
+	if a := s.controlAction(by, journal, w); a != nil {
 		return a
 	}
 	if a := s.keygenAction(by, w); a != nil {

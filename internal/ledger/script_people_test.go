@@ -66,11 +66,6 @@ func (s *script) delegate(journal protocol.JournalID, w words) protocol.Action {
 	return a
 }
 
-// keyName is the script's name for a delegate.
-func (s *script) keyName(k protocol.PublicKey) string {
-	return cmp.Or(s.names[string(k[:])], "the patient")
-}
-
 // showPeople answers the commands about people; ok is false for others.
 func (s *script) showPeople(view *ledger.View, what string, of func() string) (text string, ok bool) {
 	var out strings.Builder

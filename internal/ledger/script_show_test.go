@@ -101,6 +101,8 @@ func (s *script) show(d *datadriven.TestData) string {
 	case "access":
 		row, ok, err := consent.Access(view, s.ids[d.CmdArgs[0].Key])
 		fmt.Fprintln(&out, must(ok, err), len(row.Records))
+	case "control":
+		s.control(view, s.ids[d.CmdArgs[0].Key], &out)
 	case "members":
 		ids := must(registry.MemberIDs(view))
 		for i, m := range must(registry.Members(view)) {
@@ -131,12 +133,16 @@ func (s *script) entry(out *strings.Builder, st ledger.Stored) {
 	e := st.Entry
 	fmt.Fprintf(out, "%s %s", s.when(e.Time), e.Type)
 	if e.Signer.Kind != protocol.ActorLedger {
-		if e.Signer.Kind == protocol.ActorDelegate {
-			fmt.Fprintf(out, " by %s for", s.keyName(e.Signer.Key))
-		} else {
-			fmt.Fprint(out, " by")
+		switch n := s.keyName(e.Signer.Key); {
+		case e.Signer.Kind == protocol.ActorDelegate:
+			fmt.Fprintf(out, " by %s for %s", n, s.name(e.Signer.ID))
+		case e.Signer.Kind == protocol.ActorGuardian:
+			fmt.Fprintf(out, " by %s's guardian %s", s.name(e.Signer.ID), n)
+		case e.Signer.Kind == protocol.ActorPatient && n != s.name(e.Signer.ID):
+			fmt.Fprintf(out, " by %s with %s", s.name(e.Signer.ID), n)
+		default:
+			fmt.Fprintf(out, " by %s", s.name(e.Signer.ID))
 		}
-		fmt.Fprintf(out, " %s", s.name(e.Signer.ID))
 	}
 	if !e.Journal.IsZero() {
 		fmt.Fprintf(out, " #%d", e.Seq)
@@ -164,6 +170,14 @@ func (s *script) entry(out *strings.Builder, st ledger.Stored) {
 		fmt.Fprintf(out, " %s by %s, salt of %s", s.name(b.Session), s.name(b.Practitioner), s.saltOf(st))
 	case protocol.EventRecordsErased, protocol.EventHoldEnded, protocol.EventAmendmentOverdue, protocol.TypeAttestErasure:
 		fmt.Fprintf(out, " %s", s.forgetEvent(st))
+	case protocol.EventRecoveryWaiting:
+		var r protocol.RecoveryWaiting
+		must(0, protocol.Decode(e.Action, &r))
+		fmt.Fprintf(out, " %s until %s", s.name(r.Recovery), s.when(r.Due))
+	case protocol.EventJournalRecovered, protocol.EventRecoveryExpired:
+		var r protocol.RecoveryEvent
+		must(0, protocol.Decode(e.Action, &r))
+		fmt.Fprintf(out, " %s, salt of %s", s.name(r.Recovery), s.saltOf(st))
 	case protocol.EventMemberJoined, protocol.EventMemberRemoved:
 		var m protocol.MemberEvent
 		if err := protocol.Decode(e.Action, &m); err != nil {

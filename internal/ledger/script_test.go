@@ -19,7 +19,7 @@ import (
 
 // Scripts of the ledger: testdata/*.txt, rewritten with -rewrite. A script is a list of commands on one network:
 //
-//	network members=4 [quota-member=N] [quota-journal=N] [review=72h] [pebble] [keyless]   begins anew; keyless: the key is still to be made
+//	network members=4 [quota-member=N] [quota-journal=N] [review=72h] [recovery-min=1h] [pebble] [keyless]   begins anew; keyless: the key is still to be made
 //	do                       each line of the input is an envelope in a block of its own, 100 ms apart
 //	block [after=5s] [tick] [count]   all lines are envelopes of one block; count shows results by reason
 //	wait 10s                 time passes and no block is made
@@ -28,10 +28,13 @@ import (
 //	drop                     like block, but the block is applied and never committed
 //	bulk PATIENT MEMBER N LABEL   the member writes N records, 512 a block
 //	erasures NAME | holds NAME | amendment RECORD | records NAME
+//	matrix ACTOR ACTOR…      each line an action (before « / », whom it is about): what would come of it, by each actor; [KEY@NAME] signs with another key
 //	journal NAME | constitution | log last=N      entries
 //	contracts NAME | access NAME | members | key | head | delegates NAME | sessions NAME | card NAME | due
 //
-// A line is ACTOR [in=PATIENT] [as=NAME] [expires=10s] [chain=X] [version=N] [key=NAME] : ACTION & ACTION…, the actions as in
+//	control NAME             who controls a journal: controller, devices, recoveries
+//
+// A line is ACTOR [in=PATIENT] [for=PATIENT, as a guardian] [as=NAME] [expires=10s] [chain=X] [version=N] [key=NAME] : ACTION & ACTION…, the actions as in
 // script_actions_test.go; «resend NAME» sends an earlier envelope again. After each command the whole ledger is checked.
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata/scripts", func(t *testing.T, path string) {
@@ -56,6 +59,7 @@ type script struct {
 	names     map[string]string // ids, as bytes, to the names of the script
 	ids       map[string][16]byte
 	ceremony  ceremony
+	policies  map[string]protocol.GuardianPolicy
 }
 
 func (s *script) run(d *datadriven.TestData) string {
@@ -77,6 +81,8 @@ func (s *script) run(d *datadriven.TestData) string {
 	case "wait":
 		s.w.Time += millis(d.CmdArgs[0].Key)
 		return "now " + s.when(s.w.Time)
+	case "matrix":
+		return s.matrix(d)
 	case "tick":
 		return s.summary(s.apply(ledger.Block{Tick: true}))
 	case "empty":
@@ -100,6 +106,8 @@ func (s *script) network(d *datadriven.TestData) string {
 				g.Params.QuotaJournalMinute = uint32(number(a.Vals[0]))
 			case "review":
 				g.Params.ReviewMillis = millis(a.Vals[0])
+			case "recovery-min":
+				g.Params.RecoveryMillisMin = millis(a.Vals[0])
 			}
 		}
 	}
@@ -125,6 +133,7 @@ func (s *script) network(d *datadriven.TestData) string {
 func (s *script) reset() {
 	s.who, s.envelopes = map[string]*ledgertest.Who{}, map[string]*protocol.Verified{}
 	s.names, s.ids = map[string]string{}, map[string][16]byte{}
+	s.policies = map[string]protocol.GuardianPolicy{}
 	s.ceremony = ceremony{map[string]*threshold.ReceiverKey{}, map[string]*threshold.Dealing{}}
 }
 

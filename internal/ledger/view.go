@@ -166,6 +166,9 @@ func (l *Ledger) NextDue() (at uint64, ok bool) {
 	if err != nil {
 		return 0, false
 	}
+	if due, pending, err := journal.NextRecovery(v); err == nil && pending && (!ok || due < at) {
+		at, ok = due, true
+	}
 	if due, any, err := journal.NextDue(v); err == nil && any && (!ok || due < at) {
 		at, ok = due, true
 	}

@@ -26,7 +26,7 @@ type keyChange struct {
 // counts, and its chain. It returns those that decode.
 func (c *checker) checkJournal(j *api.ProvenJournal, name string) []parsed {
 	head := protocol.Head{}
-	w := walk{checker: c, id: j.ID, name: name}
+	w := walk{checker: c, id: j.ID, name: name, control: newControl()}
 	var out []parsed
 	for i, e := range j.Entries {
 		if len(e.Salt) == 16 {
@@ -71,7 +71,7 @@ type walk struct {
 	begun        bool
 	index        uint64 // of the last entry
 	height, time uint64
-	controller   protocol.PublicKey
+	control      control
 	delegates    delegates
 }
 
@@ -166,7 +166,7 @@ func (w *walk) signedBy(p parsed) error {
 	env.used = true
 	b := &env.Body
 	journal := e.Journal
-	if !touchesJournal(e.Type) {
+	if !e.Type.OfJournal() {
 		journal = protocol.JournalID{}
 	}
 	switch {
@@ -182,25 +182,26 @@ func (w *walk) signedBy(p parsed) error {
 		return wrong(CodeEnvelope, "its salt is not the envelope's nonce")
 	case e.Time >= b.NotAfter || b.NotAfter > e.Time+protocol.NotAfterMillisMax:
 		return wrong(CodeEnvelope, "it was executed outside the time for which it was signed")
-	case touchesJournal(e.Type) == (w.name == constitution):
+	case e.Type.OfJournal() == (w.name == constitution):
 		return wrong(CodeForeign, "such an entry does not stand in this journal")
 	}
 	return errors.Join(w.signer(p), checkOutcome(e))
 }
 
 // signer checks that the signer's key was theirs, as far as can be known from what is here: a member's keys from the constitution, the
-// patient's from the journal's opening.
+// patient's, the devices' and the guardians' from the journal itself.
 func (w *walk) signer(p parsed) error {
 	e := p.entry
 	switch e.Signer.Kind {
 	case protocol.ActorMember:
 		return w.memberKey(protocol.MemberID(e.Signer.ID), p)
 	case protocol.ActorPatient:
-		if e.Type == protocol.TypeOpenJournal && e.Seq == 0 {
-			w.controller = e.Signer.Key
+		if err := w.patient(p); err != nil {
+			return err
 		}
-		if protocol.JournalID(e.Signer.ID) != w.id || e.Signer.Key != w.controller {
-			return wrong(CodeSigner, "it was not signed with the journal's key")
+	case protocol.ActorGuardian:
+		if err := w.guardian(p); err != nil {
+			return err
 		}
 	case protocol.ActorDelegate:
 		if protocol.JournalID(e.Signer.ID) != w.id || !w.delegates.has(e.Signer.Key, e.Time) {
@@ -210,27 +211,22 @@ func (w *walk) signer(p parsed) error {
 	return w.delegates.learn(e)
 }
 
-func (w *walk) memberKey(id protocol.MemberID, p parsed) error {
+// memberKeyAt is a member's key when an entry was written; none if it was removed.
+func (w *walk) memberKeyAt(id protocol.MemberID, p parsed) (protocol.PublicKey, bool) {
 	now := keyChange{removed: true}
 	for _, k := range w.keys[id] {
 		if k.after < p.index && k.cause != p.entry.Cause || k.after == 0 {
 			now = k
 		}
 	}
-	if now.removed || now.key != p.entry.Signer.Key {
+	return now.key, !now.removed
+}
+
+func (w *walk) memberKey(id protocol.MemberID, p parsed) error {
+	if key, ok := w.memberKeyAt(id, p); !ok || key != p.entry.Signer.Key {
 		return wrong(CodeSigner, "by the constitution, member %s did not have this key then", id)
 	}
 	return nil
-}
-
-// touchesJournal tells whether an action belongs to a patient's journal rather than to the constitution.
-func touchesJournal(t protocol.ActionType) bool {
-	switch t {
-	case protocol.TypeOpenJournal, protocol.TypeAddRecord, protocol.TypeGrant, protocol.TypeRevoke, protocol.TypeRequestAccess,
-		protocol.TypeSetCard, protocol.TypeDelegate, protocol.TypeEndDelegation, protocol.TypeReviewBreakGlass:
-		return true
-	}
-	return false
 }
 
 func checkOutcome(e protocol.Entry) error {
@@ -285,7 +281,7 @@ func (w *walk) event(p parsed) error {
 	if inJournal && env.Body.Journal != e.Journal {
 		return wrong(CodeEnvelope, "what caused it was another journal's")
 	}
-	return nil
+	return w.recovered(e, body)
 }
 
 // eventBody is an empty body of an event, and whether it stands in a patient's journal; nil for what is no event of a journal.
@@ -305,6 +301,10 @@ func eventBody(t protocol.ActionType) (body any, inJournal bool) {
 		return new(protocol.DelegationEvent), true
 	case protocol.EventBreakGlassOpened, protocol.EventReviewMissed:
 		return new(protocol.BreakGlassEvent), true
+	case protocol.EventRecoveryWaiting:
+		return new(protocol.RecoveryWaiting), true
+	case protocol.EventJournalRecovered, protocol.EventRecoveryExpired:
+		return new(protocol.RecoveryEvent), true
 	}
 	return nil, false
 }

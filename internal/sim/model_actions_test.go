@@ -153,7 +153,7 @@ func (m *model) act(v *protocol.Verified, i int, by actor, action protocol.Actio
 		return m.revoke(j, a)
 	case *protocol.RequestAccess:
 		if patient {
-			return protocol.NotEntitled
+			return m.requestOwn(v, i, j, a)
 		}
 		if j == nil {
 			return protocol.UnknownJournal
@@ -406,11 +406,42 @@ func (m *model) request(v *protocol.Verified, i int, by actor, j *journalModel, 
 	put(m, m.accesses, id, accessModel{j.id, v.Body.Signer, a.Purpose, out.Records, out.Contracts, out.Deadline})
 }
 
+// requestOwn is a patient's reading of their own journal: whatever is named, if it is there.
+func (m *model) requestOwn(v *protocol.Verified, i int, j *journalModel, a *protocol.RequestAccess) protocol.Reason {
+	id := protocol.DerivedAccessID(v.ID, i)
+	if a.Purpose != protocol.PurposePatientRequest {
+		m.enter(&j.entries)
+		put(m, m.outcomes, id, protocol.AccessOutcome{Reason: protocol.WrongPurpose})
+		return protocol.Accepted
+	}
+	out := protocol.AccessOutcome{Permitted: true, Deadline: m.now + m.params.AccessMillis}
+	for _, l := range a.Labels {
+		for _, r := range j.records {
+			if m.records[r].label == l {
+				out.Records = append(out.Records, r)
+			}
+		}
+	}
+	for _, r := range a.Records {
+		if row, ok := m.records[r]; !ok || row.journal != j.id {
+			return protocol.UnknownRecord
+		}
+		out.Records = append(out.Records, r)
+	}
+	m.enter(&j.entries)
+	put(m, m.outcomes, id, out)
+	put(m, m.accesses, id, accessModel{j.id, v.Body.Signer, a.Purpose, out.Records, nil, out.Deadline})
+	return protocol.Accepted
+}
+
 // mayRelease is what a custodian must find before it answers for a record of an access, at a time: the contracts' part of it.
 func (m *model) mayRelease(id protocol.AccessID, record protocol.RecordID, now uint64) bool {
 	a, ok := m.accesses[id]
 	if !ok || now >= a.deadline || !slices.Contains(a.records, record) {
 		return false
+	}
+	if a.reader.Kind == protocol.ActorPatient {
+		return m.journals[a.journal].controller == a.reader.Key
 	}
 	by := actor{member: protocol.MemberID(a.reader.ID), credential: true}
 	if a.reader.Kind == protocol.ActorPractitioner {

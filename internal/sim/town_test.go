@@ -284,7 +284,11 @@ func (t *town) meddling(patient *ledgertest.Who) *protocol.Verified {
 	in := patient.Journal()
 	switch t.n(6) {
 	case 0:
-		return t.sign(patient, in, t.access(in))
+		own, _ := t.access(in).(*protocol.RequestAccess)
+		if t.n(4) > 0 {
+			own.Purpose = protocol.PurposePatientRequest
+		}
+		return t.sign(patient, in, own)
 	case 1:
 		return t.sign(patient, in, t.record(in))
 	case 2:

@@ -49,7 +49,72 @@ func Check(r state.Reader) error {
 	if indexed != n {
 		return fmt.Errorf("%d records and %d rows in their index", n, indexed)
 	}
-	return checkForgetting(r)
+	if err := checkForgetting(r); err != nil {
+		return err
+	}
+	return checkControl(r)
+}
+
+// checkControl holds journals, recoveries, their queue and devices against each other.
+func checkControl(r state.Reader) error {
+	open, queued := 0, 0
+	var fault error
+	err := journals.ReadAll(r, journals.Key(), func(key []byte, row Row) bool {
+		id := protocol.JournalID(key[1:])
+		n, err := checkJournal(r, id, row)
+		open += n
+		fault = err
+		return fault == nil
+	})
+	if err == nil && fault == nil {
+		err = dues.ReadAll(r, dues.Key(), func([]byte, mark) bool { queued++; return true })
+	}
+	if err == nil && fault == nil && open != queued {
+		fault = fmt.Errorf("%d recoveries are open and %d are queued", open, queued)
+	}
+	return errors.Join(err, fault)
+}
+
+// checkJournal returns how many of a journal's recoveries are open.
+func checkJournal(r state.Reader, id protocol.JournalID, row Row) (open int, err error) {
+	all, err := Recoveries(r, id)
+	if err != nil {
+		return 0, err
+	}
+	due := uint64(0)
+	for _, n := range all {
+		_, queued, err := dues.Read(r, dueKey(n.Row.At, id, n.ID))
+		if err != nil || queued != n.Row.open() {
+			return 0, fmt.Errorf("recovery %s is %s, in the queue: %v: %w", n.ID, n.Row.State, queued, cause(err))
+		}
+		policy, err := protocol.ParseGuardianPolicy(n.Row.Policy)
+		if err != nil || (n.Row.State == RecoveryWaiting) && !policy.Satisfied(n.Row.Approvals) {
+			return 0, fmt.Errorf("recovery %s waits without the approvals it needs: %w", n.ID, cause(err))
+		}
+		if n.Row.open() {
+			open++
+		}
+		if n.Row.State == RecoveryWaiting && (due == 0 || n.Row.At < due) {
+			due = n.Row.At
+		}
+	}
+	known, err := Devices(r, id)
+	if err != nil {
+		return 0, err
+	}
+	active := 0
+	for _, d := range known {
+		if d.Row.Revoked == 0 {
+			active++
+		}
+		if d.Key == row.Controller {
+			err = fmt.Errorf("a device of journal %s is its controller: %w", id, errContradiction)
+		}
+	}
+	if due != row.Due || open > protocol.GuardiansMax || len(all) > recoveriesKeptMax || active > protocol.DevicesJournalMax || len(known) > devicesKeptMax {
+		err = fmt.Errorf("journal %s is due at %d, its recoveries at %d; %d recoveries, %d devices: %w", id, row.Due, due, len(all), active, errContradiction)
+	}
+	return open, err
 }
 
 // Heads visits the heads of all journals that have entries, the constitution's among them, until fn returns false.

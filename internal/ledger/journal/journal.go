@@ -21,7 +21,13 @@ type Row struct {
 	Sponsor    protocol.MemberID // carries the journal's quota
 	Opened     uint64            // UTC ms
 	Closed     uint64            // height at which it was erased as a whole; 0: it was not
+	Claim      protocol.Hash     // commitment to the one-time code; zero unless provisional
+	ClaimUntil uint64            // UTC ms, exclusive
+	Due        uint64            // UTC ms at which the earliest satisfied recovery changes hands; 0: none waits
 }
+
+// Provisional tells whether the sponsor's program controls the journal until its patient claims it.
+func (r Row) Provisional() bool { return !r.Claim.IsZero() }
 
 // RecordRow is a record as the ledger knows it.
 type RecordRow struct {
@@ -56,21 +62,6 @@ var (
 	byLabel  = exec.Table[listed]{Name: "records by label", Prefix: 'L'} // journal id ‖ label ‖ seq; not of erased ones
 )
 
-// Authenticate checks that the signer is the journal's controller.
-func Authenticate(c *exec.Context) (Row, protocol.Reason) {
-	if c.Signer.ID != [16]byte(c.Journal) {
-		return Row{}, protocol.WrongJournal
-	}
-	row, ok := journals.Get(c, key(c.Journal))
-	if !ok {
-		return Row{}, protocol.UnknownSigner
-	}
-	if row.Controller != c.Signer.Key {
-		return Row{}, protocol.WrongKey
-	}
-	return row, protocol.Accepted
-}
-
 // Open executes the action. It is signed with the new journal's own key, and sponsored by a member, whose key the caller looked up.
 func Open(c *exec.Context, a *protocol.OpenJournal, sponsorKey protocol.PublicKey) protocol.Reason {
 	if c.Signer.Kind != protocol.ActorPatient || c.Signer.ID != [16]byte(c.Journal) || c.Journal == protocol.ConstitutionJournal(c.Chain) {
@@ -82,8 +73,12 @@ func Open(c *exec.Context, a *protocol.OpenJournal, sponsorKey protocol.PublicKe
 	if !protocol.VerifySignature(sponsorKey, protocol.SponsorMessage(c.Chain, a.Sponsor, c.Journal, c.Signer.Key), a.Agreement) {
 		return protocol.BadProof
 	}
-	journals.Put(c, key(c.Journal), Row{Controller: c.Signer.Key, Recipient: a.Recipient, Guardians: a.Guardians,
-		LabelEpoch: a.LabelEpoch, Sponsor: a.Sponsor, Opened: c.Time})
+	row := Row{Controller: c.Signer.Key, Recipient: a.Recipient, Guardians: a.Guardians,
+		LabelEpoch: a.LabelEpoch, Sponsor: a.Sponsor, Opened: c.Time, Claim: a.Claim}
+	if row.Provisional() {
+		row.ClaimUntil = c.Time + protocol.ClaimMillis
+	}
+	journals.Put(c, key(c.Journal), row)
 	return protocol.Accepted
 }
 
