@@ -20,6 +20,10 @@ const (
 	PathTile          = "/v1/log/{path...}"              // GET → C2SP tlog-tiles: checkpoint, tile/…
 	PathConsistency   = "/v1/consistency"                // GET ?from=&to= → Hashes
 	PathSponsor       = "/v1/sponsor"                    // POST Sponsor → Sponsorship
+	PathClaims        = "/v1/claims"                     // POST (member) ClaimPackage: what the desk keeps for a provisional journal
+	PathClaimOpen     = "/v1/claims/open"                // POST ClaimOpen → ClaimOpened; never in a URL, so that no log has it
+	PathClaimAgree    = "/v1/claims/agree"               // POST ClaimAgree → Sponsorship
+	PathControl       = "/v1/journals/{id}/control"      // GET (patient, device, guardian) → Control
 	PathMembers       = "/v1/members"                    // GET → []Member
 	PathPractitioner  = "/v1/practitioners/{id}"         // GET → Practitioner; PUT PractitionerName: the member keeps the name, off the ledger
 	PathPractitioners = "/v1/members/{id}/practitioners" // GET (signed) → []Practitioner of that member
@@ -323,4 +327,75 @@ func (p *Problem) Error() string {
 		return p.Title
 	}
 	return p.Title + ": " + p.Detail
+}
+
+// ClaimPackage is what an organisation's desk keeps for a journal until its patient claims it.
+type ClaimPackage struct {
+	Lookup      []byte             `json:"lookup"` // 16 bytes, derived from the one-time code
+	Journal     protocol.JournalID `json:"journal"`
+	Sealed      []byte             `json:"sealed"`        // the handle, sealed under the code
+	DateOfBirth string             `json:"date_of_birth"` // YYYY-MM-DD, the second factor; kept salted and hashed
+}
+
+// ClaimOpen asks the desk for a package.
+type ClaimOpen struct {
+	Lookup      []byte `json:"lookup"`
+	DateOfBirth string `json:"date_of_birth"`
+}
+
+// ClaimOpened is a package.
+type ClaimOpened struct {
+	Journal protocol.JournalID `json:"journal"`
+	Sealed  []byte             `json:"sealed"`
+	Sponsor protocol.MemberID  `json:"sponsor"`
+	Until   uint64             `json:"until_ms"`
+}
+
+// ClaimAgree asks the sponsor to agree to a claim.
+type ClaimAgree struct {
+	Lookup      []byte             `json:"lookup"`
+	DateOfBirth string             `json:"date_of_birth"`
+	Code        protocol.PublicKey `json:"code"` // the key that the code makes
+	CodeProof   []byte             `json:"code_proof"`
+	Controller  protocol.PublicKey `json:"controller"`
+	Recipient   []byte             `json:"recipient"`
+}
+
+// Control is who controls a journal.
+type Control struct {
+	ID          protocol.JournalID `json:"id"`
+	Controller  protocol.PublicKey `json:"controller"`
+	Provisional bool               `json:"provisional"`
+	ClaimUntil  uint64             `json:"claim_until_ms,omitempty"`
+	Guardians   bool               `json:"guardians"`        // it has some; who stays hidden
+	Due         uint64             `json:"due_ms,omitempty"` // when it changes hands, unless somebody vetoes
+	Devices     []Device           `json:"devices"`          // not for guardians
+	Recoveries  []Recovery         `json:"recoveries"`
+}
+
+// Device is a key that signs for the patient.
+type Device struct {
+	Key     protocol.PublicKey `json:"key"`
+	Name    protocol.Hash      `json:"name"` // commitment; the wallet knows the name
+	Added   uint64             `json:"added_ms"`
+	Revoked uint64             `json:"revoked_ms,omitempty"`
+}
+
+// Recovery is a recovery by guardians. At: while it gathers, when it expires; while it waits, when the journal changes hands; then, when
+// it was over.
+type Recovery struct {
+	ID         protocol.RecoveryID  `json:"id"`
+	Controller protocol.PublicKey   `json:"controller"`
+	State      string               `json:"state"` // gathering, waiting, completed, vetoed, expired, overtaken
+	Approvals  []protocol.PublicKey `json:"approvals"`
+	Groups     []RecoveryGroup      `json:"groups"`
+	Proposed   uint64               `json:"proposed_ms"`
+	At         uint64               `json:"at_ms"`
+}
+
+// RecoveryGroup is how far a group of guardians has come.
+type RecoveryGroup struct {
+	Need int `json:"need"`
+	Of   int `json:"of"`
+	Have int `json:"have"`
 }

@@ -49,7 +49,8 @@ func (c *Client) PractitionerName(ctx context.Context, by Identity, id protocol.
 	return out, c.get(ctx, by, path(api.PathPractitioner, id.String()), &out)
 }
 
-// Open opens some of a patient's own records. Record or error stand at each row's place.
+// Open opens some of a patient's own records: with the wallet's identities, and what was not sealed to them through the custodians, which
+// is an entry in the journal. Record or error stand at each row's place.
 func (c *Client) Open(ctx context.Context, k *wallet.JournalKeys, rows []api.Record, progress func(done, total int)) ([]*wallet.Record, []error) {
 	out := make([]*wallet.Record, len(rows))
 	errs := make([]error, len(rows))
@@ -70,6 +71,7 @@ func (c *Client) Open(ctx context.Context, k *wallet.JournalKeys, rows []api.Rec
 		})
 	}
 	wait.Wait()
+	c.openSealedToOthers(ctx, k, rows, out, errs)
 	return out, errs
 }
 

@@ -311,7 +311,13 @@ func (c *Client) openOwn(ctx context.Context, k *wallet.JournalKeys, r api.Recor
 	if err != nil {
 		return nil, err
 	}
-	return wallet.Open(file, k.Identity, c.entryOf(r))
+	for _, id := range k.Identities() {
+		var out *wallet.Record
+		if out, err = wallet.Open(file, id, c.entryOf(r)); !errors.Is(err, wallet.ErrRecipient) {
+			return out, err
+		}
+	}
+	return nil, err
 }
 
 // File gets a file of the patient's own journal.

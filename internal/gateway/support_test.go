@@ -138,6 +138,10 @@ func (s *site) serve() {
 		Sponsor: func(j protocol.JournalID, k protocol.PublicKey) []byte {
 			return ed25519.Sign(s.m1.Key, protocol.SponsorMessage(s.w.L.Chain(), protocol.MemberID(s.m1.Signer.ID), j, k))
 		},
+		AgreeClaim: func(j protocol.JournalID, k protocol.PublicKey, recipient [32]byte) []byte {
+			return ed25519.Sign(s.m1.Key, protocol.ClaimMessage(s.w.L.Chain(), j, k, recipient))
+		},
+		Drawer: drawer{},
 		Shares: func(_ context.Context, a protocol.AccessID, r api.ShareRequest) []api.Share {
 			return []api.Share{{Custodian: 1, Epoch: 1, Sealed: []byte{1, 2, 3}}, {Custodian: 2, Reason: protocol.NoContract, Detail: "no"}}
 		},
@@ -437,3 +441,10 @@ func (l *lockedBuffer) String() string {
 	defer l.mu.Unlock()
 	return l.b.String()
 }
+
+// drawer is a claim desk's store in memory.
+type drawer map[string][]byte
+
+func (d drawer) Get(name string) ([]byte, bool, error) { v, ok := d[name]; return v, ok, nil }
+func (d drawer) Put(name string, v []byte) error       { d[name] = v; return nil }
+func (d drawer) Delete(name string) error              { delete(d, name); return nil }

@@ -22,7 +22,7 @@ func (n *Node) backend() gateway.Backend {
 		gateways[id] = a.Gateway
 	}
 	b := gateway.Backend{Ledger: n.ledger, Member: n.member, Policy: n.policy, Gateways: gateways, Now: n.now, Log: n.log,
-		SubmitEnvelope: n.SubmitEnvelope, SubmitParcel: n.SubmitParcel, Shares: n.Shares, SetName: n.book.setName, Name: n.name, Health: n.Health, Fault: fault,
+		SubmitEnvelope: n.SubmitEnvelope, SubmitParcel: n.SubmitParcel, Shares: n.Shares, SetName: n.book.setName, Name: n.name, Health: n.Health, Fault: fault, Drawer: n.secrets,
 		ReadFile: func(ctx context.Context, h protocol.Hash) (io.ReadCloser, int64, error) {
 			return n.replicator.Get(ctx, h)
 		},
@@ -36,6 +36,9 @@ func (n *Node) backend() gateway.Backend {
 	}
 	b.Sponsor = func(journal protocol.JournalID, controller protocol.PublicKey) []byte {
 		return ed25519.Sign(n.keys.Member, protocol.SponsorMessage(n.ledger.Chain(), n.member, journal, controller))
+	}
+	b.AgreeClaim = func(journal protocol.JournalID, controller protocol.PublicKey, recipient [32]byte) []byte {
+		return ed25519.Sign(n.keys.Member, protocol.ClaimMessage(n.ledger.Chain(), journal, controller, recipient))
 	}
 	b.StoreFile = func(ctx context.Context, h protocol.Hash, r io.Reader, size int64) (string, error) {
 		s, err := n.replicator.Store(ctx, h, r, size)

@@ -57,10 +57,11 @@ type DevConfig struct {
 	Alone bool
 }
 
-// DevParams are a development network's: quotas that never get in the way.
+// DevParams are a development network's: quotas that never get in the way, and recoveries as fast as their guardians' policy says.
 func DevParams() protocol.Params {
 	p := protocol.DefaultParams()
 	p.QuotaMemberMinute, p.QuotaJournalMinute = 1<<31, 1<<31
+	p.RecoveryMillisMin = 0
 	return p
 }
 

@@ -69,6 +69,7 @@ type Node struct {
 	book         book
 	witness      *witness
 	custodian    *custodian.Custodian
+	secrets      *secrets
 	ceremony     *custodian.Ceremony
 	vault        *vault.Vault
 	replicator   *vault.Replicator
@@ -228,6 +229,7 @@ func (n *Node) openCustodian() error {
 	if err != nil {
 		return err
 	}
+	n.secrets = s
 	n.custodian = custodian.New(custodian.Config{Ledger: n.ledger, Member: n.member, Fresh: n.witness.Fresh, Clock: n.now,
 		Sign: func(m []byte) []byte { return ed25519.Sign(n.keys.Peer, m) }, Secrets: s, Record: n.book.record})
 	n.release = n.custodian.Release

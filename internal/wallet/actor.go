@@ -7,10 +7,10 @@ import (
 	"github.com/anamnesis-health/anamnesis/protocol"
 )
 
-// Actor is the signing key of a member, a practitioner or a delegate, with what its holder needs to use it. It prints as "[secret]".
+// Actor is the signing key of a member, a practitioner, a delegate, or a provisional journal (kind ActorPatient), with what its holder needs to use it. It prints as "[secret]".
 type Actor struct {
 	Network Network
-	Kind    protocol.ActorKind // ActorMember, ActorPractitioner or ActorDelegate
+	Kind    protocol.ActorKind // ActorMember, ActorPractitioner, ActorDelegate or ActorPatient
 	ID      [16]byte           // MemberID, PractitionerID or the JournalID
 	Name    string             // as its holder wrote it; never sent anywhere
 	Key     *SigningKey
@@ -39,8 +39,12 @@ func (k *JournalKeys) Signer() protocol.Signer {
 }
 
 func (a *Actor) check() error {
-	if a.Kind != protocol.ActorMember && a.Kind != protocol.ActorPractitioner && a.Kind != protocol.ActorDelegate {
-		return fmt.Errorf("%w: an actor's file is for a member, a practitioner or a delegate", ErrText)
+	switch a.Kind {
+	case protocol.ActorMember, protocol.ActorPractitioner, protocol.ActorDelegate, protocol.ActorPatient:
+	case protocol.ActorLedger, protocol.ActorGuardian:
+		fallthrough
+	default:
+		return fmt.Errorf("%w: an actor's file is for a member, a practitioner, a delegate or a provisional journal", ErrText)
 	}
 	if a.ID == [16]byte{} || a.Key == nil {
 		return fmt.Errorf("%w: an actor has an id and a key", ErrText)

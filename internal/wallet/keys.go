@@ -113,8 +113,12 @@ type JournalKeys struct {
 
 	labelKey   Secret
 	labelEpoch uint8
+	past       []*Identity // of earlier key epochs, newest first
 	hidden
 }
+
+// Identities are the journal's identity and those before it, newest first: what was sealed to them still opens.
+func (k *JournalKeys) Identities() []*Identity { return append([]*Identity{k.Identity}, k.past...) }
 
 // Handle names the journal's data; see protocol.Handle.
 func (k *JournalKeys) Handle() protocol.Handle {

@@ -144,11 +144,39 @@ func (w *Wallet) Keys(id protocol.JournalID) (*JournalKeys, error) {
 	if err != nil {
 		return nil, err
 	}
-	k, err := w.seed.journalKeys(j.ID, j.KeyEpoch, j.LabelEpoch)
-	if err == nil && !j.labelKey.IsZero() {
+	return w.KeysAt(j.ID, j.KeyEpoch)
+}
+
+// KeysAt derives a journal's keys of another key epoch: the next one, or one to look for that the ledger knows. SetKeyEpoch remembers it.
+func (w *Wallet) KeysAt(id protocol.JournalID, epoch uint8) (*JournalKeys, error) {
+	j, err := w.byID(id)
+	if err != nil {
+		return nil, err
+	}
+	k, err := w.seed.journalKeys(j.ID, epoch, j.LabelEpoch)
+	if err != nil {
+		return nil, err
+	}
+	if !j.labelKey.IsZero() {
 		k.labelKey = j.labelKey
 	}
-	return k, err
+	for e := int(epoch) - 1; e >= 0; e-- {
+		before, err := w.seed.journalKeys(j.ID, uint8(e), j.LabelEpoch)
+		if err != nil {
+			return nil, err
+		}
+		k.past = append(k.past, before.Identity)
+	}
+	return k, nil
+}
+
+// SetKeyEpoch says which key epoch of a journal the ledger knows.
+func (w *Wallet) SetKeyEpoch(id protocol.JournalID, epoch uint8) error {
+	j, err := w.byID(id)
+	if err == nil {
+		j.KeyEpoch = epoch
+	}
+	return err
 }
 
 // PastIdentities derives the identities of a journal's earlier key epochs, newest first: what was sealed to them still opens.

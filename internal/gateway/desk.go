@@ -1,0 +1,354 @@
+package gateway
+
+import (
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/scrypt"
+
+	"github.com/anamnesis-health/anamnesis/internal/api"
+	"github.com/anamnesis-health/anamnesis/internal/ledger"
+	"github.com/anamnesis-health/anamnesis/internal/ledger/journal"
+	"github.com/anamnesis-health/anamnesis/protocol"
+)
+
+// Drawer is a small durable store whose values are encrypted at rest. Put returns once the value survives a crash; Delete erases it.
+type Drawer interface {
+	Get(name string) (value []byte, ok bool, err error)
+	Put(name string, value []byte) error
+	Delete(name string) error
+}
+
+// Limits of the claim desk.
+const (
+	ClaimTriesMax  = 5   // wrong second factors a code, for ever; then the code is dead
+	sealedBytesMax = 256 // a claim package
+	desksAtOnce    = 8   // requests that compute a hash at once
+	deskLogN       = 14  // scrypt's work factor for the second factor: it is guessable, so it must not be cheap to try at rest
+)
+
+// desk is where a patient with a one-time code and the second factor gets what claiming takes: the sealed handle, and this member's
+// agreement. Codes never come here: what does is a name derived from the code, and signatures of its key. Nothing of it is logged.
+type desk struct {
+	drawer Drawer
+	mu     sync.Mutex // one request at a time for each step on the drawer
+	slots  chan struct{}
+}
+
+func newDesk(d Drawer) *desk { return &desk{drawer: d, slots: make(chan struct{}, desksAtOnce)} }
+
+// deposit is what the desk keeps for a journal.
+type deposit struct {
+	Journal protocol.JournalID `json:"journal"`
+	Sealed  []byte             `json:"sealed"`
+	Salt    []byte             `json:"salt"`
+	Factor  []byte             `json:"factor"` // scrypt of the second factor
+	Tries   int                `json:"tries"`  // wrong ones
+}
+
+func depositName(lookup []byte) string { return "claim-" + hex.EncodeToString(lookup) }
+
+func lookupName(id protocol.JournalID) string { return "claim-of-" + id.String() }
+
+// Answers that must not differ by what the asker may not know.
+var (
+	noClaim = notFound("no-claim", "There is nothing to claim with this code here",
+		"Check the code character by character, and that this is the gateway of the organisation that gave it to you. A code works once, for thirty days.")
+	deadClaim = problem(http.StatusForbidden, "code-dead", "This code is dead: the date of birth was wrong too often", "Ask the organisation that gave it to you for a new one.")
+)
+
+func wrongFactor(left int) error {
+	return problem(http.StatusForbidden, "wrong-factor", "The date of birth is not the one that was given when the journal was opened",
+		fmt.Sprintf("Check it (YYYY-MM-DD). %d more wrong ones, and the code is dead.", left))
+}
+
+func checkBirth(date string) error {
+	if _, err := time.Parse(time.DateOnly, date); err != nil {
+		return bad("date-of-birth", "The date of birth is not a date", "Write it as YYYY-MM-DD.")
+	}
+	return nil
+}
+
+func (d *desk) hash(factor string, salt []byte) ([]byte, error) {
+	d.slots <- struct{}{}
+	defer func() { <-d.slots }()
+	return scrypt.Key([]byte(factor), salt, 1<<deskLogN, 8, 1, 32)
+}
+
+// put keeps a deposit; one that was there for the journal is gone.
+func (d *desk) put(lookup []byte, id protocol.JournalID, sealed []byte, birth string) error {
+	in := deposit{Journal: id, Sealed: sealed, Salt: make([]byte, 16)}
+	_, _ = rand.Read(in.Salt)
+	var err error
+	if in.Factor, err = d.hash(birth, in.Salt); err != nil {
+		return err
+	}
+	raw, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.forget(id); err != nil {
+		return err
+	}
+	return errors.Join(d.drawer.Put(lookupName(id), lookup), d.drawer.Put(depositName(lookup), raw))
+}
+
+// forget erases what is kept for a journal; mu is held.
+func (d *desk) forget(id protocol.JournalID) error {
+	lookup, ok, err := d.drawer.Get(lookupName(id))
+	if err != nil || !ok {
+		return err
+	}
+	return errors.Join(d.drawer.Delete(depositName(lookup)), d.drawer.Delete(lookupName(id)))
+}
+
+// Forget erases what is kept for a journal.
+func (d *desk) Forget(id protocol.JournalID) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.forget(id)
+}
+
+func (d *desk) get(lookup []byte) (out deposit, err error) {
+	raw, ok, err := d.drawer.Get(depositName(lookup))
+	switch {
+	case err != nil:
+		return out, err
+	case !ok:
+		return out, noClaim
+	}
+	return out, json.Unmarshal(raw, &out)
+}
+
+func (d *desk) save(lookup []byte, in deposit) error {
+	raw, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	return d.drawer.Put(depositName(lookup), raw)
+}
+
+// open finds a deposit if the second factor fits. Every try is written down, durably, before it is judged, so that neither a crash nor
+// many requests at once give more than ClaimTriesMax.
+func (d *desk) open(lookup []byte, birth string) (deposit, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	in, err := d.get(lookup)
+	if err != nil {
+		return in, err
+	}
+	if in.Tries >= ClaimTriesMax {
+		return in, deadClaim
+	}
+	in.Tries++
+	if err := d.save(lookup, in); err != nil {
+		return in, err
+	}
+	have, err := d.hash(birth, in.Salt)
+	if err != nil {
+		return in, err
+	}
+	if subtle.ConstantTimeCompare(have, in.Factor) != 1 {
+		if in.Tries < ClaimTriesMax {
+			return in, wrongFactor(ClaimTriesMax - in.Tries)
+		}
+		in.Sealed, in.Factor = nil, nil
+		return in, errors.Join(deadClaim, d.save(lookup, in))
+	}
+	in.Tries--
+	return in, d.save(lookup, in)
+}
+
+// putClaim keeps the package of a provisional journal that this member sponsors.
+func (s *server) putClaim(w http.ResponseWriter, r *http.Request) error {
+	var in api.ClaimPackage
+	if err := s.view(func(v *ledger.View) error { return s.ownMember(v, r) }); err != nil {
+		return err
+	}
+	if err := read(w, r, SmallBytesMax, &in); err != nil {
+		return err
+	}
+	if err := checkBirth(in.DateOfBirth); err != nil {
+		return err
+	}
+	if len(in.Lookup) != 16 || len(in.Sealed) == 0 || len(in.Sealed) > sealedBytesMax {
+		return bad("package", "The package is malformed", "Make it with this program's client.")
+	}
+	if err := s.view(func(v *ledger.View) error { return s.sponsored(v, in.Journal) }); err != nil {
+		return err
+	}
+	if err := s.desk.put(in.Lookup, in.Journal, in.Sealed, in.DateOfBirth); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// ownMember is nil if this gateway's own member asks.
+func (s *server) ownMember(v *ledger.View, r *http.Request) error {
+	a, err := s.ask(v, r)
+	if err == nil && (a.signer.Kind != protocol.ActorMember || a.actor.Member != s.Member) {
+		err = problem(http.StatusForbidden, "not-entitled", "Only this gateway's own member may do this here", "Sign with the member's key, at the member's gateway.")
+	}
+	return err
+}
+
+// sponsored is nil if a journal is provisional and this member's.
+func (s *server) sponsored(v *ledger.View, id protocol.JournalID) error {
+	row, ok, err := journal.Get(v, id)
+	if err == nil && (!ok || row.Sponsor != s.Member || !row.Provisional()) {
+		err = problem(http.StatusConflict, "not-provisional", "This member has no such journal that waits for its patient", "Open it first, with a claim.")
+	}
+	return err
+}
+
+// claimable finds a deposit and the journal's row, if it can still be claimed. What was claimed is forgotten.
+func (s *server) claimable(lookup []byte, birth string) (in deposit, row journal.Row, err error) {
+	if len(lookup) != 16 {
+		return in, row, bad("lookup", "The code's name is malformed", "It has 16 bytes.")
+	}
+	if err := checkBirth(birth); err != nil {
+		return in, row, err
+	}
+	if in, err = s.desk.open(lookup, birth); err != nil {
+		return in, row, err
+	}
+	err = s.view(func(v *ledger.View) (err error) {
+		row, _, err = journal.Get(v, in.Journal)
+		return err
+	})
+	if err == nil && !row.Provisional() {
+		err = errors.Join(noClaim, s.desk.Forget(in.Journal))
+	}
+	return in, row, err
+}
+
+func (s *server) postClaimOpen(w http.ResponseWriter, r *http.Request) error {
+	var in api.ClaimOpen
+	if err := read(w, r, SmallBytesMax, &in); err != nil {
+		return err
+	}
+	kept, row, err := s.claimable(in.Lookup, in.DateOfBirth)
+	if err != nil {
+		return err
+	}
+	return reply(w, api.ClaimOpened{Journal: kept.Journal, Sealed: kept.Sealed, Sponsor: row.Sponsor, Until: row.ClaimUntil})
+}
+
+// postClaimAgree gives this member's agreement to a claim, once the second factor fits and the code's key has signed for it. Two wallets
+// with the code may both get one; the ledger takes the first.
+func (s *server) postClaimAgree(w http.ResponseWriter, r *http.Request) error {
+	var in api.ClaimAgree
+	if err := read(w, r, SmallBytesMax, &in); err != nil {
+		return err
+	}
+	if in.Controller.IsZero() || len(in.Recipient) != 32 || len(in.CodeProof) != 64 {
+		return bad("claim", "The claim is malformed", "It names a controller, a recipient of 32 bytes and the code's signature.")
+	}
+	kept, row, err := s.claimable(in.Lookup, in.DateOfBirth)
+	if err != nil {
+		return err
+	}
+	chain, recipient := s.Ledger.Chain(), [32]byte(in.Recipient)
+	message := protocol.ClaimMessage(chain, kept.Journal, in.Controller, recipient)
+	if protocol.ClaimCommitment(chain, kept.Journal, in.Code) != row.Claim || !protocol.VerifySignature(in.Code, message, in.CodeProof) {
+		return noClaim
+	}
+	return reply(w, api.Sponsorship{Sponsor: s.Member, Agreement: s.AgreeClaim(kept.Journal, in.Controller, recipient)})
+}
+
+// getControl tells who controls a journal: the patient and the devices, and once a policy is revealed its guardians.
+func (s *server) getControl(w http.ResponseWriter, r *http.Request) error {
+	in, err := journalID(r)
+	if err != nil {
+		return err
+	}
+	var out api.Control
+	err = s.view(func(v *ledger.View) error {
+		row, known, err := journal.Get(v, in)
+		if err != nil {
+			return err
+		}
+		recoveries, err := journal.Recoveries(v, in)
+		if err != nil {
+			return err
+		}
+		guardian, err := s.askControl(v, r, in, recoveries)
+		if err != nil || !known {
+			return errors.Join(err, unless(known, noJournal))
+		}
+		out = api.Control{ID: in, Controller: row.Controller, Provisional: row.Provisional(), ClaimUntil: row.ClaimUntil, Guardians: !row.Guardians.IsZero(), Due: row.Due,
+			Devices: []api.Device{}, Recoveries: []api.Recovery{}}
+		for _, n := range recoveries {
+			out.Recoveries = append(out.Recoveries, recovery(n, s.time(v)))
+		}
+		if guardian {
+			return nil // the devices are none of theirs
+		}
+		devices, err := journal.Devices(v, in)
+		for _, d := range devices {
+			out.Devices = append(out.Devices, api.Device{Key: d.Key, Name: d.Row.Name, Added: d.Row.Added, Revoked: d.Row.Revoked})
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return reply(w, out)
+}
+
+func unless(ok bool, err error) error {
+	if ok {
+		return nil
+	}
+	return err
+}
+
+// askControl finds whether the patient asks, or a guardian of a policy that was revealed.
+func (s *server) askControl(v *ledger.View, r *http.Request, in protocol.JournalID, recoveries []journal.NamedRecovery) (guardian bool, err error) {
+	signer, err := api.Asker(r.Header.Get("Authorization"), v.Chain(), r.Method, r.RequestURI, s.Now())
+	if err != nil {
+		return false, err
+	}
+	if signer.Kind != protocol.ActorGuardian {
+		return false, s.patientOf(v, r, in)
+	}
+	if protocol.JournalID(signer.ID) == in {
+		for _, n := range recoveries {
+			if policy, err := protocol.ParseGuardianPolicy(n.Row.Policy); err == nil && policy.Has(signer.Key) {
+				return true, nil
+			}
+		}
+	}
+	return false, unknownSigner
+}
+
+func recovery(n journal.NamedRecovery, now uint64) api.Recovery {
+	out := api.Recovery{ID: n.ID, Controller: n.Row.Controller, State: n.Row.State.String(), Approvals: list(n.Row.Approvals), Proposed: n.Row.Proposed, At: n.Row.At}
+	if policy, err := protocol.ParseGuardianPolicy(n.Row.Policy); err == nil {
+		for _, g := range policy.Groups {
+			have := 0
+			for _, k := range g.Keys {
+				for _, a := range n.Row.Approvals {
+					if a == k {
+						have++
+					}
+				}
+			}
+			out.Groups = append(out.Groups, api.RecoveryGroup{Need: int(g.Need), Of: len(g.Keys), Have: have})
+		}
+	}
+	if n.Row.State == journal.RecoveryGathering && n.Row.At <= now {
+		out.State = journal.RecoveryExpired.String() // its entry may still come
+	}
+	return out
+}
