@@ -283,8 +283,11 @@ func (s *server) getControl(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		guardian, err := s.askControl(v, r, in, recoveries)
-		if err != nil || !known {
-			return errors.Join(err, unless(known, noJournal))
+		if err == nil && !known {
+			err = noJournal
+		}
+		if err != nil {
+			return err
 		}
 		out = api.Control{ID: in, Controller: row.Controller, Provisional: row.Provisional(), ClaimUntil: row.ClaimUntil, Guardians: !row.Guardians.IsZero(), Due: row.Due,
 			Devices: []api.Device{}, Recoveries: []api.Recovery{}}
@@ -304,13 +307,6 @@ func (s *server) getControl(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return reply(w, out)
-}
-
-func unless(ok bool, err error) error {
-	if ok {
-		return nil
-	}
-	return err
 }
 
 // askControl finds whether the patient asks, or a guardian of a policy that was revealed.

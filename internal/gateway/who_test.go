@@ -121,10 +121,15 @@ func (s *site) questions() []question {
 	add("did of the doctor", "GET", api.PathPersonDID, put(api.PathPersonDID, "{id}", doctor.String()), nil)
 	add("did of no doctor", "GET", api.PathPersonDID, put(api.PathPersonDID, "{id}", none), nil)
 	for _, p := range []struct{ name, path string }{{"journal", api.PathJournal}, {"entries", api.PathEntries}, {"contracts", api.PathContracts},
-		{"records", api.PathRecords}, {"proof", api.PathProof}} {
+		{"records", api.PathRecords}, {"proof", api.PathProof}, {"control", api.PathControl}} {
 		add(p.name+" of alice", "GET", p.path, put(p.path, "{id}", j), nil)
 		add(p.name+" of nobody", "GET", p.path, put(p.path, "{id}", none), nil)
 	}
+	add("claim package, not provisional", "POST", api.PathClaims, api.PathClaims, api.ClaimPackage{Lookup: make([]byte, 16), Journal: s.alice.Journal(),
+		Sealed: []byte{1}, DateOfBirth: "1980-02-03"})
+	add("claim, no such code", "POST", api.PathClaimOpen, api.PathClaimOpen, api.ClaimOpen{Lookup: make([]byte, 16), DateOfBirth: "1980-02-03"})
+	add("agree, no such code", "POST", api.PathClaimAgree, api.PathClaimAgree, api.ClaimAgree{Lookup: make([]byte, 16), DateOfBirth: "1980-02-03",
+		Code: protocol.PublicKey{1}, CodeProof: make([]byte, 64), Controller: protocol.PublicKey{2}, Recipient: make([]byte, 32)})
 	for _, e := range []struct {
 		name  string
 		index uint64
@@ -165,6 +170,7 @@ func TestOutsidersLearnNothing(t *testing.T) {
 		{"/v1/journals/" + j + "/proof", "/v1/journals/" + none + "/proof"},
 		{"/v1/journals/" + j + "/records", "/v1/journals/" + none + "/records"},
 		{"/v1/journals/" + j + "/contracts", "/v1/journals/" + none + "/contracts"},
+		{"/v1/journals/" + j + "/control", "/v1/journals/" + none + "/control"},
 		{fmt.Sprintf("/v1/entries/%d/receipt", s.granted.First), "/v1/entries/99999999/receipt"},
 		{"/v1/accesses/" + s.access.String(), "/v1/accesses/" + none},
 		{"/v1/files/" + file + "?journal=" + j, "/v1/files/" + fake + "?journal=" + none},

@@ -68,8 +68,8 @@ func TestActorFileRoundTrip(t *testing.T) {
 	if m := NewMember(n, "x"); m.ID != protocol.MemberIDOf(m.Key.Public()) {
 		t.Error("a member's id is not its key's")
 	}
-	if _, err := (&Actor{Kind: protocol.ActorPatient, ID: [16]byte{1}, Key: GenerateSigningKey()}).Encrypt(passphrase, cheap); err == nil {
-		t.Error("a patient is no actor")
+	if _, err := (&Actor{Kind: protocol.ActorGuardian, ID: [16]byte{1}, Key: GenerateSigningKey()}).Encrypt(passphrase, cheap); err == nil {
+		t.Error("a guardian is no actor: its keys derive from a wallet")
 	}
 	if _, err := (&Actor{Kind: protocol.ActorMember, ID: [16]byte{1}}).Encrypt(passphrase, cheap); err == nil {
 		t.Error("an actor without a key")
