@@ -39,7 +39,10 @@ const (
 	PathDID           = "/.well-known/did.json"          // GET → the DID document of the gateway's member
 	PathMemberDID     = "/members/{id}/did.json"         // GET → a member's DID document, as this gateway has it
 	PathPersonDID     = "/practitioners/{id}/did.json"   // GET → a practitioner's DID document
-	PathFile          = "/v1/files/{hash}"               // PUT (member or practitioner) bytes → StoredFile; GET (patient, or reader with ?access=) bytes
+	PathErasures      = "/v1/journals/{id}/erasures"     // GET (patient) → []Erasure
+	PathHolds         = "/v1/journals/{id}/holds"        // GET (patient; or a member, its own) → []Hold
+	PathAmendments    = "/v1/journals/{id}/amendments"   // GET (patient; or a member or practitioner, those it is to answer) → []Amendment
+	PathFile          = "/v1/files/{hash}"               // PUT (member or practitioner; the patient, a statement) bytes → StoredFile; GET (patient, or reader with ?access=) bytes
 )
 
 // Network tells a newcomer all that is public.
@@ -174,8 +177,9 @@ type Journal struct {
 	LabelEpoch uint8              `json:"label_epoch"`
 	Sponsor    protocol.MemberID  `json:"sponsor"`
 	Opened     uint64             `json:"opened_ms"`
-	Count      uint64             `json:"count"` // entries; only for the patient
-	Chain      protocol.Hash      `json:"chain"` // only for the patient
+	Closed     bool               `json:"closed,omitempty"` // erased as a whole: nothing comes to it any more
+	Count      uint64             `json:"count"`            // entries; only for the patient
+	Chain      protocol.Hash      `json:"chain"`            // only for the patient
 }
 
 // Entry is an entry with its salt: enough to compute its leaf.
@@ -232,6 +236,54 @@ type Record struct {
 	Generation   uint32                  `json:"generation"`
 	Manifest     protocol.Hash           `json:"manifest"`
 	Root         protocol.Hash           `json:"root"`
+
+	Relation   protocol.Relation   `json:"relation,omitempty"`      // to About
+	About      *protocol.RecordID  `json:"about,omitempty"`         // the version that it supersedes, or what it is a statement about
+	Superseded *protocol.RecordID  `json:"superseded_by,omitempty"` // the newer version
+	Erased     uint64              `json:"erased_height,omitempty"` // from which nobody opens it
+	Erasure    *protocol.ErasureID `json:"erasure,omitempty"`       // by which its file goes
+	Held       bool                `json:"held,omitempty"`          // erased, and its file is kept for as long as a hold lasts
+}
+
+// Erasure is what a patient had erased, or what the end of a hold let go.
+type Erasure struct {
+	ID         protocol.ErasureID  `json:"id"`
+	What       string              `json:"what"` // records, labels, author, everything, or release: what a hold had kept
+	Records    []protocol.RecordID `json:"records,omitempty"`
+	Labels     []protocol.Label    `json:"labels,omitempty"`
+	Author     *protocol.MemberID  `json:"author,omitempty"`
+	Hold       *protocol.HoldID    `json:"hold,omitempty"` // whose end it was
+	Height     uint64              `json:"height"`         // from which its records are closed to everybody
+	Time       uint64              `json:"time_ms"`
+	Through    bool                `json:"through"` // all its records are off the shelves: count and held are final
+	Count      uint32              `json:"count"`   // records whose files go
+	Held       uint32              `json:"held"`    // records that are closed, and whose files a hold keeps
+	Root       protocol.Hash       `json:"root"`
+	Nodes      uint16              `json:"nodes"`    // that are to attest that no byte is left
+	Attested   uint16              `json:"attested"` // that have
+	AttestedBy []protocol.MemberID `json:"attested_by"`
+}
+
+// Hold is a member's hold over its own records.
+type Hold struct {
+	ID      protocol.HoldID     `json:"id"`
+	Member  protocol.MemberID   `json:"member"`
+	Records []protocol.RecordID `json:"records"` // empty: all that the member has in the journal
+	Until   uint64              `json:"until_ms"`
+	Code    protocol.HoldCode   `json:"code"`
+	Set     uint64              `json:"set_ms"`
+}
+
+// Amendment is the last request to amend a record.
+type Amendment struct {
+	Record    protocol.RecordID  `json:"record"`
+	Statement protocol.RecordID  `json:"statement"`
+	Member    protocol.MemberID  `json:"member"` // who is to answer
+	Asked     uint64             `json:"asked_ms"`
+	Due       uint64             `json:"due_ms"`
+	State     string             `json:"state"` // open, overdue, accepted, denied
+	Version   *protocol.RecordID `json:"version,omitempty"`
+	Denial    string             `json:"denial,omitempty"`
 }
 
 // Access is a permitted access while it is served.

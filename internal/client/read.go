@@ -289,19 +289,26 @@ func (c *Client) keysOf(ctx context.Context, generation uint32) (*threshold.Keys
 func (c *Client) entryOf(r api.Record) wallet.Entry {
 	e := wallet.Entry{Chain: c.Network.Chain, Journal: r.Journal, Author: protocol.MemberSigner(r.Member, r.AuthorKey),
 		Action: protocol.AddRecord{Record: r.ID, Label: r.Label, Ciphertext: r.Ciphertext, Size: r.Size, Capsule: r.Capsule,
-			Generation: r.Generation, Manifest: r.Manifest, Root: r.Root}}
-	if !r.Practitioner.IsZero() {
+			Generation: r.Generation, Manifest: r.Manifest, Root: r.Root, Relation: r.Relation}}
+	if r.About != nil {
+		e.Action.About = *r.About
+	}
+	switch {
+	case r.Relation == protocol.RelationStatement:
+		e.Author = protocol.PatientSigner(r.Journal, r.AuthorKey)
+	case !r.Practitioner.IsZero():
 		e.Author = protocol.PractitionerSigner(r.Practitioner, r.AuthorKey)
 	}
 	return e
 }
 
-// OpenRecords opens all of a patient's own records with the journal's identity.
+// OpenRecords opens all of a patient's own records that are not erased, with the journal's identity.
 func (c *Client) OpenRecords(ctx context.Context, k *wallet.JournalKeys, progress func(done, total int)) ([]*wallet.Record, error) {
 	rows, err := c.Records(ctx, k)
 	if err != nil {
 		return nil, err
 	}
+	rows = slices.DeleteFunc(rows, func(r api.Record) bool { return r.Erased != 0 })
 	out, errs := c.Open(ctx, k, rows, progress)
 	return out, errors.Join(errs...)
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"net/http"
 	"runtime"
 	"sync"
@@ -110,20 +109,11 @@ const recordsEnvelope = 16
 // handle. progress hears of resources as they are done. Groups that fail are reported, and the rest goes on; the error is for what makes
 // going on pointless.
 func (c *Client) WriteRecords(ctx context.Context, author Identity, h protocol.Handle, groups []fhir.Group, progress func(resources int)) ([]Written, []Failed, error) {
-	if err := c.Ready(ctx); err != nil {
-		return nil, nil, err
-	}
-	j, err := c.Journal(ctx, author, h.Journal)
+	w, err := c.writerInto(ctx, author, h)
 	if err != nil {
 		return nil, nil, err
 	}
-	if len(j.Recipient) != 32 {
-		return nil, nil, fmt.Errorf("%w: the journal has no recipient", ErrAnswer)
-	}
-	if j.LabelEpoch != h.Epoch {
-		return nil, nil, errors.New("this handle has been replaced; ask the patient for the new one")
-	}
-	w := &writer{c: c, author: author, handle: h, recipient: wallet.Recipient(j.Recipient), progress: progress}
+	w.progress = progress
 	return w.run(ctx, groups)
 }
 

@@ -24,13 +24,17 @@ func (s *server) openAccess(v *ledger.View, a asker, which protocol.AccessID) (c
 
 func access(v *ledger.View, which protocol.AccessID, row consent.AccessRow) (api.Access, error) {
 	out := api.Access{ID: which, Journal: row.Journal, Purpose: row.Purpose, Deadline: row.Deadline, Records: make([]api.Record, 0, len(row.Records))}
+	veil, err := journal.Veil(v, row.Journal)
+	if err != nil {
+		return out, err
+	}
 	for _, r := range row.Records {
 		found, ok, err := journal.Record(v, r)
 		if err != nil {
 			return out, err
 		}
 		if ok {
-			row, err := record(v, journal.Named{ID: r, Row: found})
+			row, err := record(v, journal.Named{ID: r, Row: found}, veil)
 			if err != nil {
 				return out, err
 			}

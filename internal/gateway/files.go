@@ -20,7 +20,9 @@ func (s *server) putFile(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.view(func(v *ledger.View) error { _, err := s.staff(v, r); return err }); err != nil {
+	most := int64(protocol.RecordFileBytesMax)
+	err = s.view(func(v *ledger.View) (err error) { most, err = s.mayStore(v, r); return err })
+	if err != nil {
 		return err
 	}
 	switch size := r.ContentLength; {
@@ -28,8 +30,8 @@ func (s *server) putFile(w http.ResponseWriter, r *http.Request) error {
 		return problem(http.StatusLengthRequired, "length", "The file's length is missing", "Send it with Content-Length.")
 	case size == 0:
 		return bad("length", "The file is empty", "An encrypted file has a header at least.")
-	case size > protocol.RecordFileBytesMax:
-		return tooLarge(protocol.RecordFileBytesMax)
+	case size > most:
+		return tooLarge(most)
 	}
 	body := &arriving{r: http.MaxBytesReader(w, r.Body, r.ContentLength)}
 	note, err := s.StoreFile(r.Context(), hash, body, r.ContentLength)
@@ -116,7 +118,7 @@ func (s *server) mayRead(v *ledger.View, r *http.Request, hash protocol.Hash, q 
 		if !ok || row.Ciphertext != hash || !a.isPatientOf(row.Journal) {
 			return noFile
 		}
-		return nil
+		return unlessErased(v, journal.Named{ID: which, Row: row})
 	}
 	in, err := id(protocol.ParseJournalID, q.Get("journal"))
 	if err != nil {
@@ -148,14 +150,14 @@ func (h *hints) find(v *ledger.View, in protocol.JournalID, hash protocol.Hash) 
 			return err
 		}
 		if ok && row.Journal == in && row.Ciphertext == hash {
-			return nil
+			return unlessErased(v, journal.Named{ID: hint, Row: row})
 		}
 	}
 	rows, err := journal.Records(v, in)
 	if err != nil {
 		return err
 	}
-	found := false
+	var found *journal.Named
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.at == nil || len(h.at)+len(rows) > hintsMax {
@@ -165,12 +167,14 @@ func (h *hints) find(v *ledger.View, in protocol.JournalID, hash protocol.Hash) 
 		if len(h.at) < hintsMax {
 			h.at[n.Row.Ciphertext] = n.ID
 		}
-		found = found || n.Row.Ciphertext == hash
+		if n.Row.Ciphertext == hash {
+			found = &n
+		}
 	}
-	if !found {
+	if found == nil {
 		return noFile
 	}
-	return nil
+	return unlessErased(v, *found)
 }
 
 // mayReadUnder asks the contracts again: a revocation closes the vault as it closes the custodians.
@@ -199,7 +203,7 @@ func (s *server) mayReadUnder(v *ledger.View, a asker, which protocol.AccessID, 
 			return err
 		}
 		if standing == protocol.Accepted && each[0] == protocol.Accepted {
-			return nil
+			return unlessErased(v, journal.Named{ID: rec, Row: found})
 		}
 	}
 	return noFile

@@ -36,7 +36,8 @@ func (s *server) getJournal(w http.ResponseWriter, r *http.Request) error {
 		if !ok {
 			return noJournal
 		}
-		out = api.Journal{ID: in, Controller: row.Controller, Recipient: row.Recipient[:], LabelEpoch: row.LabelEpoch, Sponsor: row.Sponsor, Opened: row.Opened}
+		out = api.Journal{ID: in, Controller: row.Controller, Recipient: row.Recipient[:], LabelEpoch: row.LabelEpoch, Sponsor: row.Sponsor, Opened: row.Opened,
+			Closed: row.Closed != 0}
 		if patient {
 			head, err := journal.Head(v, in)
 			if err != nil {
@@ -163,8 +164,12 @@ func (s *server) getRecords(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		rows, err := journal.Records(v, in)
+		if err != nil {
+			return err
+		}
+		veil, err := journal.Veil(v, in)
 		for _, n := range rows {
-			row, err := record(v, n)
+			row, err := record(v, n, veil)
 			if err != nil {
 				return err
 			}
@@ -179,10 +184,13 @@ func (s *server) getRecords(w http.ResponseWriter, r *http.Request) error {
 }
 
 // record is a record with the key that signed its entry, which is the key that signed its manifest.
-func record(v *ledger.View, n journal.Named) (api.Record, error) {
+func record(v *ledger.View, n journal.Named, veil journal.Curtain) (api.Record, error) {
 	r := n.Row
 	out := api.Record{ID: n.ID, Journal: r.Journal, Seq: r.Seq, Label: r.Label, Member: r.Member, Practitioner: r.Practitioner, Recorded: r.Recorded,
-		Ciphertext: r.Ciphertext, Size: r.Size, Capsule: r.Capsule, Generation: r.Generation, Manifest: r.Manifest, Root: r.Root}
+		Ciphertext: r.Ciphertext, Size: r.Size, Capsule: r.Capsule, Generation: r.Generation, Manifest: r.Manifest, Root: r.Root, Relation: r.Relation}
+	if err := ties(v, n, veil, &out); err != nil {
+		return out, err
+	}
 	err := v.Journal(r.Journal, r.Seq, func(s ledger.Stored) bool {
 		out.AuthorKey, out.Entry = s.Entry.Signer.Key, s.Index
 		return false

@@ -119,7 +119,7 @@ func (a *app) Commit() error {
 	if a.pending != nil && a.pending.Changed {
 		a.look()
 		a.changed.wake()
-		if a.records && a.onFiles != nil {
+		if (a.records || a.pending.Erased) && a.onFiles != nil {
 			a.onFiles()
 		}
 	}

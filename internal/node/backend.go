@@ -175,6 +175,9 @@ func (n *Node) Health() api.Health {
 	default:
 		h.Custodian = n.custodian.Holds(generation)
 	}
+	if !n.vault.Serving() {
+		h.Problems = append(h.Problems, "the vault waits for what was erased in the meantime")
+	}
 	if n.engine.Syncing() {
 		h.Problems = append(h.Problems, "the node is catching up")
 	}

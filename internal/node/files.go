@@ -5,16 +5,18 @@ import (
 	"errors"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/anamnesis-health/anamnesis/internal/ledger"
+	"github.com/anamnesis-health/anamnesis/internal/ledger/journal"
 	"github.com/anamnesis-health/anamnesis/internal/vault"
 	"github.com/anamnesis-health/anamnesis/internal/wallet"
 	"github.com/anamnesis-health/anamnesis/protocol"
 )
 
 func (n *Node) openVault() (err error) {
-	n.vault, err = vault.Open(n.ctx, filepath.Join(n.cfg.Dir, "vault"), vault.Options{Admit: admitFile, Now: n.cfg.Clock})
+	n.vault, err = vault.Open(n.ctx, filepath.Join(n.cfg.Dir, "vault"), vault.Options{Admit: admitFile, AwaitErasures: true, Now: n.cfg.Clock})
 	if err != nil {
 		return err
 	}
@@ -29,32 +31,95 @@ func admitFile(_ context.Context, header []byte, _ int64) error {
 	return err
 }
 
-// index tells the vault what should exist: the files of the ledger's record entries, in the log's order. It implements vault.Index.
+// index tells the vault what should exist: the files of the ledger's record entries, in the log's order; and what should not any more: when the
+// entry comes by which an erasure is through, the files of its records again. It implements vault.Index.
 type index struct{ n *Node }
 
+// indexCursor is where an index goes on: at an entry, and within an erasure's after a record.
+type indexCursor struct {
+	at    uint64
+	after protocol.RecordID
+}
+
+func (c indexCursor) String() string {
+	if c.after.IsZero() {
+		return strconv.FormatUint(c.at, 10)
+	}
+	return strconv.FormatUint(c.at, 10) + "." + c.after.String()
+}
+
+func parseCursor(s string) (c indexCursor) {
+	at, after, _ := strings.Cut(s, ".")
+	c.at, _ = strconv.ParseUint(at, 10, 64)
+	c.after, _ = protocol.ParseRecordID(after)
+	return c
+}
+
 func (x index) Files(ctx context.Context, cursor string, limit int) (page []vault.File, next string, err error) {
-	at, _ := strconv.ParseUint(cursor, 10, 64)
+	c := parseCursor(cursor)
 	view, err := x.n.ledger.View()
 	if err != nil {
 		return nil, cursor, err
 	}
 	defer view.Close()
 	var bad error
-	err = view.Entries(at, func(s ledger.Stored) bool {
-		at = s.Index + 1
-		if s.Entry.Type == protocol.TypeAddRecord {
+	err = view.Entries(c.at, func(s ledger.Stored) bool {
+		switch s.Entry.Type {
+		case protocol.TypeAddRecord:
 			var a protocol.AddRecord
 			if bad = protocol.Decode(s.Entry.Action, &a); bad != nil {
 				return false
 			}
 			page = append(page, vault.File{Hash: a.Ciphertext, Size: int64(a.Size)})
+		case protocol.EventRecordsErased:
+			c.at = s.Index
+			for len(page) < limit && ctx.Err() == nil {
+				var more bool
+				if page, more, bad = x.erased(ctx, view, s, &c.after, page, limit); bad != nil {
+					return false
+				}
+				if !more {
+					break
+				}
+			}
+			if !c.after.IsZero() {
+				return false // the rest of this erasure is for the next page
+			}
 		}
+		c = indexCursor{at: s.Index + 1}
 		return len(page) < limit && ctx.Err() == nil
 	})
 	if err = errors.Join(err, bad, ctx.Err()); err != nil {
 		return nil, cursor, err
 	}
-	return page, strconv.FormatUint(at, 10), nil
+	return page, c.String(), nil
+}
+
+// erased adds files of an erasure to a page, those after a record; after is moved on, to zero at the end.
+func (x index) erased(ctx context.Context, view *ledger.View, s ledger.Stored, after *protocol.RecordID, page []vault.File, limit int) ([]vault.File, bool, error) {
+	var e protocol.RecordsErased
+	if err := protocol.Decode(s.Entry.Action, &e); err != nil {
+		return page, false, err
+	}
+	most := limit - len(page)
+	list, err := journal.ErasedBy(view, e.Erasure, s.Entry.Journal, *after, most)
+	if err != nil {
+		return page, false, err
+	}
+	for _, n := range list {
+		mine, err := x.n.ownsFile(ctx, n)
+		if err != nil {
+			return page, false, err
+		}
+		if mine {
+			page = append(page, vault.File{Hash: n.Row.Ciphertext, Size: int64(n.Row.Size), Erased: true})
+		}
+		*after = n.ID
+	}
+	if len(list) < most {
+		*after = protocol.RecordID{}
+	}
+	return page, len(list) == most, nil
 }
 
 const (

@@ -320,7 +320,11 @@ func (n *Node) background() {
 		})
 	})
 	n.tasks.Go(func() { n.gather.run(n.ctx) })
+	n.tasks.Go(n.attestErasures)
 	n.tasks.Go(func() {
+		if !n.applyErasures(n.ctx) {
+			return
+		}
 		if err := n.replicator.Run(n.ctx); err != nil && n.ctx.Err() == nil {
 			n.log.Error("the vault's upkeep stopped", "error", err)
 		}

@@ -206,8 +206,13 @@ func (n *Node) SubmitParcel(ctx context.Context, raw []byte) ([]protocol.Result,
 
 // Act signs actions with the member's key and executes them as one envelope.
 func (n *Node) Act(ctx context.Context, actions ...protocol.Action) (protocol.Result, error) {
+	return n.actIn(ctx, protocol.JournalID{}, actions...)
+}
+
+// actIn is Act in a journal.
+func (n *Node) actIn(ctx context.Context, journal protocol.JournalID, actions ...protocol.Action) (protocol.Result, error) {
 	b := protocol.Body{Version: protocol.Version, Chain: n.ledger.Chain(), NotAfter: n.now() + 60_000,
-		Signer: protocol.MemberSigner(n.member, Public(n.keys.Member)), Actions: protocol.Pack(actions...)}
+		Signer: protocol.MemberSigner(n.member, Public(n.keys.Member)), Journal: journal, Actions: protocol.Pack(actions...)}
 	if _, err := rand.Read(b.Nonce[:]); err != nil {
 		return protocol.Result{}, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"maps"
 	"slices"
@@ -80,6 +81,31 @@ func (v *Vault) setStage(hash Hash, s erasure) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.erased[hash] = s
+}
+
+// Header returns the first bytes of a file held, at most HeaderBytesMax, as they lie there: nothing is checked. It works before Serve. Errors:
+// ErrNotFound, ErrErased.
+func (v *Vault) Header(ctx context.Context, hash Hash) ([]byte, error) {
+	if v.stage(hash) != 0 {
+		return nil, fmt.Errorf("%w: %s", ErrErased, hash)
+	}
+	r, err := v.store.openObject(ctx, fileKey(hash), v.opts.FileBytesMax)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", hash, err)
+	}
+	defer func() { _ = r.Close() }()
+	b, err := io.ReadAll(io.LimitReader(r, HeaderBytesMax))
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", hash, damaged(err))
+	}
+	return b, nil
+}
+
+// Serving tells whether the wait that Options.AwaitErasures began is over.
+func (v *Vault) Serving() bool {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.serving
 }
 
 // Erased tells whether a file is erased here, down to its last byte: what a node attests.

@@ -1,0 +1,169 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/anamnesis-health/anamnesis/internal/ledger/journal"
+	"github.com/anamnesis-health/anamnesis/internal/threshold"
+	"github.com/anamnesis-health/anamnesis/internal/vault"
+	"github.com/anamnesis-health/anamnesis/internal/wallet"
+	"github.com/anamnesis-health/anamnesis/protocol"
+)
+
+// What this node does for erasures: its vault serves nothing before it has deleted what was erased while it was away; what is erased from then
+// on it deletes, and says so on the ledger.
+
+const (
+	erasuresLook = 100 * time.Millisecond // between looks whether the ledger has caught up
+	attestLook   = 5 * time.Second        // between looks for what is left to attest, besides those after each block
+	attestAtOnce = 16                     // erasures
+	erasedPage   = 512                    // records
+	deleteAtOnce = 16
+)
+
+// applyErasures waits until this node's ledger has caught up with what a quorum has seen, deletes what it says is erased, and lets the vault serve. It
+// fails closed: a node that cannot reach a quorum cannot know what was erased, and serves no files. False: the node stops.
+func (n *Node) applyErasures(ctx context.Context) bool {
+	for first := true; ; first = false {
+		if !n.engine.Syncing() {
+			n.witness.ensureFresh(ctx)
+			if size, _, ok := n.witness.Fresh(); ok && n.ledger.Head().Size >= size {
+				err := n.replicator.Recover(ctx)
+				if err == nil {
+					return true
+				}
+				if ctx.Err() == nil {
+					n.log.Error("what was erased could not be deleted; the vault does not serve", "error", err)
+				}
+			} else if first {
+				n.log.Info("the vault waits for what was erased in the meantime")
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(erasuresLook):
+		}
+	}
+}
+
+// ownsFile tells whether a record's file, if it is held here, was made for this record: by its capsule. An author can name any hash; an
+// erasure of a record that names another's file must not take that.
+func (n *Node) ownsFile(ctx context.Context, r journal.Named) (bool, error) {
+	header, err := n.vault.Header(ctx, r.Row.Ciphertext)
+	switch {
+	case errors.Is(err, vault.ErrErased), errors.Is(err, vault.ErrCorrupt):
+		return true, nil
+	case errors.Is(err, vault.ErrNotFound):
+		return true, nil // a tombstone keeps a copy that is still on its way from coming to stay
+	case err != nil:
+		return false, err
+	}
+	capsule, err := wallet.CapsuleOf(header)
+	if err != nil {
+		return true, nil // what was admitted has a capsule: the copy is damaged
+	}
+	if protocol.Hash(capsule.Hash()) != r.Row.Capsule {
+		return false, nil
+	}
+	_, err = capsule.Verify(wallet.CapsuleLabel(n.ledger.Chain(), r.Row.Generation, r.Row.Journal, r.Row.Label, r.ID))
+	if err != nil && !errors.Is(err, threshold.ErrCapsule) {
+		return false, err
+	}
+	return err == nil, nil
+}
+
+// attestErasures deletes the files of each erasure that is through, and attests it.
+func (n *Node) attestErasures() {
+	changed, done := n.app.changed.subscribe()
+	defer done()
+	look := time.NewTicker(attestLook)
+	defer look.Stop()
+	for {
+		select {
+		case <-n.ctx.Done():
+			return
+		case <-changed:
+		case <-look.C:
+		}
+		if !n.vault.Serving() {
+			continue
+		}
+		if err := n.attestNow(n.ctx); err != nil && n.ctx.Err() == nil {
+			n.log.Warn("an erasure could not be attested yet", "error", err)
+		}
+	}
+}
+
+func (n *Node) attestNow(ctx context.Context) error {
+	view, err := n.ledger.View()
+	if err != nil {
+		return err
+	}
+	list, err := journal.ToAttest(view, n.member, attestAtOnce)
+	if err = errors.Join(err, view.Close()); err != nil {
+		return err
+	}
+	for _, e := range list {
+		if err := n.deleteErased(ctx, e); err != nil {
+			return fmt.Errorf("erasure %s: %w", e.ID, err)
+		}
+		r, err := n.actIn(ctx, e.Row.Journal, &protocol.AttestErasure{Erasure: e.ID, Count: e.Row.Count, Root: e.Row.Root})
+		if err != nil {
+			return err
+		}
+		if !r.OK() && r.Reason != protocol.AlreadyDone {
+			return &protocol.Rejection{Reason: r.Reason}
+		}
+	}
+	return nil
+}
+
+// deleteErased deletes all files of an erasure that are here, and makes sure that none is left.
+func (n *Node) deleteErased(ctx context.Context, e journal.NamedErasure) error {
+	var after protocol.RecordID
+	for {
+		view, err := n.ledger.View()
+		if err != nil {
+			return err
+		}
+		page, err := journal.ErasedBy(view, e.ID, e.Row.Journal, after, erasedPage)
+		if err = errors.Join(err, view.Close()); err != nil {
+			return err
+		}
+		if len(page) == 0 {
+			return nil
+		}
+		group, within := errgroup.WithContext(ctx)
+		group.SetLimit(deleteAtOnce)
+		for _, r := range page {
+			group.Go(func() error { return n.deleteFile(within, r) })
+		}
+		if err := group.Wait(); err != nil {
+			return err
+		}
+		after = page[len(page)-1].ID
+	}
+}
+
+func (n *Node) deleteFile(ctx context.Context, r journal.Named) error {
+	if n.vault.Erased(r.Row.Ciphertext) {
+		return nil
+	}
+	mine, err := n.ownsFile(ctx, r)
+	if err != nil || !mine {
+		return err
+	}
+	if err := n.vault.Delete(ctx, r.Row.Ciphertext); err != nil {
+		return err
+	}
+	if !n.vault.Erased(r.Row.Ciphertext) {
+		return errors.New("a file is still there")
+	}
+	return nil
+}
