@@ -84,6 +84,24 @@ func (b book) setName(id protocol.PractitionerID, n api.PractitionerName) error 
 	return b.set(append([]byte{'p'}, id[:]...), raw)
 }
 
+// bar keeps in mind that a file with this capsule must not come back: it was a record's that was erased. It need not be durable at once: a
+// restart goes through the erasures again.
+func (b book) bar(capsule protocol.Hash, record protocol.RecordID) error {
+	batch := b.store.NewBatch()
+	defer func() { _ = batch.Close() }()
+	if err := batch.Set(append([]byte{'x'}, capsule[:]...), record[:]); err != nil {
+		return err
+	}
+	return batch.Commit(false)
+}
+
+// barred is the record that a capsule is barred for.
+func (b book) barred(capsule protocol.Hash) (id protocol.RecordID, ok bool, err error) {
+	raw, ok, err := b.store.Get(append([]byte{'x'}, capsule[:]...))
+	copy(id[:], raw)
+	return id, ok, err
+}
+
 // CheckBookRow tells whether a row of a node's book can be what was written.
 func CheckBookRow(key, value []byte) error {
 	bad := func(err error) error { return fmt.Errorf("row %x: %w", key[:min(len(key), 24)], err) }
@@ -96,6 +114,10 @@ func CheckBookRow(key, value []byte) error {
 	case len(key) == 1 && key[0] == 'm':
 		if len(value) != len(protocol.MemberID{}) {
 			return bad(errors.New("not a member's id"))
+		}
+	case len(key) == 1+32 && key[0] == 'x':
+		if len(value) != len(protocol.RecordID{}) {
+			return bad(errors.New("not a record's id"))
 		}
 	case len(key) == 1 && key[0] == 'c':
 		if _, err := c2sp.ParseCheckpoint(string(value)); err != nil {

@@ -11,24 +11,17 @@ import (
 	"github.com/anamnesis-health/anamnesis/internal/ledger"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/journal"
 	"github.com/anamnesis-health/anamnesis/internal/vault"
-	"github.com/anamnesis-health/anamnesis/internal/wallet"
 	"github.com/anamnesis-health/anamnesis/protocol"
 )
 
 func (n *Node) openVault() (err error) {
-	n.vault, err = vault.Open(n.ctx, filepath.Join(n.cfg.Dir, "vault"), vault.Options{Admit: admitFile, AwaitErasures: true, Now: n.cfg.Clock})
+	n.vault, err = vault.Open(n.ctx, filepath.Join(n.cfg.Dir, "vault"), vault.Options{Admit: n.admitFile, AwaitErasures: true, Now: n.cfg.Clock})
 	if err != nil {
 		return err
 	}
 	n.replicator = vault.NewReplicator(n.vault, index{n}, cluster{n}, vault.ReplicatorOptions{Log: n.log})
 	n.app.onFiles = n.replicator.Wake
 	return nil
-}
-
-// admitFile lets only age files with one of our capsules into the vault.
-func admitFile(_ context.Context, header []byte, _ int64) error {
-	_, err := wallet.CapsuleOf(header)
-	return err
 }
 
 // index tells the vault what should exist: the files of the ledger's record entries, in the log's order; and what should not any more: when the
@@ -70,7 +63,11 @@ func (x index) Files(ctx context.Context, cursor string, limit int) (page []vaul
 			if bad = protocol.Decode(s.Entry.Action, &a); bad != nil {
 				return false
 			}
-			page = append(page, vault.File{Hash: a.Ciphertext, Size: int64(a.Size)})
+			var file vault.File
+			if file, bad = x.added(ctx, view, s.Index, &a); bad != nil {
+				return false
+			}
+			page = append(page, file)
 		case protocol.EventRecordsErased:
 			c.at = s.Index
 			for len(page) < limit && ctx.Err() == nil {
@@ -95,6 +92,29 @@ func (x index) Files(ctx context.Context, cursor string, limit int) (page []vaul
 	return page, c.String(), nil
 }
 
+// newEntries is how far behind the ledger's head an entry may lie and still count as new: of a record that is erased soon after, the entry by
+// which it is comes after it, so that there is no need to ask the ledger about each new record.
+const newEntries = 4096
+
+// added is a record's file as its entry tells, or that it is erased by now.
+func (x index) added(ctx context.Context, view *ledger.View, at uint64, a *protocol.AddRecord) (vault.File, error) {
+	file := vault.File{Hash: a.Ciphertext, Size: int64(a.Size)}
+	if at+newEntries > view.Head.Size {
+		return file, nil
+	}
+	row, ok, err := journal.Record(view, a.Record)
+	if err != nil || !ok || row.Erased == 0 {
+		return file, err
+	}
+	n := journal.Named{ID: a.Record, Row: row}
+	by, err := journal.Gone(view, n)
+	if err == nil && !by.IsZero() {
+		file.Erased, err = x.n.ownsFile(ctx, n)
+		file.Unwanted = !file.Erased
+	}
+	return file, err
+}
+
 // erased adds files of an erasure to a page, those after a record; after is moved on, to zero at the end.
 func (x index) erased(ctx context.Context, view *ledger.View, s ledger.Stored, after *protocol.RecordID, page []vault.File, limit int) ([]vault.File, bool, error) {
 	var e protocol.RecordsErased
@@ -111,9 +131,7 @@ func (x index) erased(ctx context.Context, view *ledger.View, s ledger.Stored, a
 		if err != nil {
 			return page, false, err
 		}
-		if mine {
-			page = append(page, vault.File{Hash: n.Row.Ciphertext, Size: int64(n.Row.Size), Erased: true})
-		}
+		page = append(page, vault.File{Hash: n.Row.Ciphertext, Size: int64(n.Row.Size), Erased: mine, Unwanted: !mine})
 		*after = n.ID
 	}
 	if len(list) < most {
@@ -140,7 +158,9 @@ func (n *Node) sweep(ctx context.Context) (vault.Swept, error) {
 				break
 			}
 			for _, f := range page {
-				named[f.Hash] = struct{}{}
+				if named[f.Hash] = struct{}{}; f.Erased {
+					delete(named, f.Hash)
+				}
 			}
 			cursor = next
 		}

@@ -21,6 +21,7 @@ import (
 const (
 	erasuresLook = 100 * time.Millisecond // between looks whether the ledger has caught up
 	attestLook   = 5 * time.Second        // between looks for what is left to attest, besides those after each block
+	attestAgain  = time.Minute            // after which an erasure's files are looked at once more
 	attestAtOnce = 16                     // erasures
 	erasedPage   = 512                    // records
 	deleteAtOnce = 16
@@ -52,15 +53,21 @@ func (n *Node) applyErasures(ctx context.Context) bool {
 	}
 }
 
-// ownsFile tells whether a record's file, if it is held here, was made for this record: by its capsule. An author can name any hash; an
-// erasure of a record that names another's file must not take that.
+// ownsFile tells whether the file that an erased record names is here and was made for this record: by its capsule. An author can name any
+// hash; an erasure of a record that names another's file must not take that. A file of the record's own that is not here is barred from coming.
 func (n *Node) ownsFile(ctx context.Context, r journal.Named) (bool, error) {
 	header, err := n.vault.Header(ctx, r.Row.Ciphertext)
+	if errors.Is(err, vault.ErrNotFound) {
+		if err := n.book.bar(r.Row.Capsule, r.ID); err != nil {
+			return false, err
+		}
+		header, err = n.vault.Header(ctx, r.Row.Ciphertext) // it may have come just now
+	}
 	switch {
 	case errors.Is(err, vault.ErrErased), errors.Is(err, vault.ErrCorrupt):
 		return true, nil
 	case errors.Is(err, vault.ErrNotFound):
-		return true, nil // a tombstone keeps a copy that is still on its way from coming to stay
+		return false, nil
 	case err != nil:
 		return false, err
 	}
@@ -68,14 +75,45 @@ func (n *Node) ownsFile(ctx context.Context, r journal.Named) (bool, error) {
 	if err != nil {
 		return true, nil // what was admitted has a capsule: the copy is damaged
 	}
+	return n.madeFor(capsule, r)
+}
+
+// madeFor tells whether a capsule was made for a record.
+func (n *Node) madeFor(capsule *threshold.Capsule, r journal.Named) (bool, error) {
 	if protocol.Hash(capsule.Hash()) != r.Row.Capsule {
 		return false, nil
 	}
-	_, err = capsule.Verify(wallet.CapsuleLabel(n.ledger.Chain(), r.Row.Generation, r.Row.Journal, r.Row.Label, r.ID))
+	_, err := capsule.Verify(wallet.CapsuleLabel(n.ledger.Chain(), r.Row.Generation, r.Row.Journal, r.Row.Label, r.ID))
 	if err != nil && !errors.Is(err, threshold.ErrCapsule) {
 		return false, err
 	}
 	return err == nil, nil
+}
+
+// admitFile lets only age files with one of our capsules into the vault, and none of a record that was erased.
+func (n *Node) admitFile(_ context.Context, header []byte, _ int64) error {
+	capsule, err := wallet.CapsuleOf(header)
+	if err != nil {
+		return err
+	}
+	id, barred, err := n.book.barred(capsule.Hash())
+	if err != nil || !barred {
+		return err
+	}
+	view, err := n.ledger.View()
+	if err != nil {
+		return err
+	}
+	defer view.Close()
+	row, ok, err := journal.Record(view, id)
+	if err != nil || !ok {
+		return err
+	}
+	mine, err := n.madeFor(capsule, journal.Named{ID: id, Row: row})
+	if err == nil && mine {
+		err = vault.ErrErased
+	}
+	return err
 }
 
 // attestErasures deletes the files of each erasure that is through, and attests it.
@@ -84,6 +122,7 @@ func (n *Node) attestErasures() {
 	defer done()
 	look := time.NewTicker(attestLook)
 	defer look.Stop()
+	var again []lookedAt
 	for {
 		select {
 		case <-n.ctx.Done():
@@ -94,34 +133,50 @@ func (n *Node) attestErasures() {
 		if !n.vault.Serving() {
 			continue
 		}
-		if err := n.attestNow(n.ctx); err != nil && n.ctx.Err() == nil {
+		done, err := n.attestNow(n.ctx)
+		for _, e := range done {
+			again = append(again, lookedAt{e, n.cfg.Clock()})
+		}
+		for len(again) > 0 && again[0].at.Add(attestAgain).Before(n.cfg.Clock()) && err == nil {
+			if err = n.deleteErased(n.ctx, again[0].NamedErasure); err == nil {
+				again = again[1:]
+			}
+		}
+		if err != nil && n.ctx.Err() == nil {
 			n.log.Warn("an erasure could not be attested yet", "error", err)
 		}
 	}
 }
 
-func (n *Node) attestNow(ctx context.Context) error {
+// lookedAt is an erasure that is looked at once more a while after it was attested: an upload that had been let in before may have landed since.
+type lookedAt struct {
+	journal.NamedErasure
+	at time.Time
+}
+
+func (n *Node) attestNow(ctx context.Context) (done []journal.NamedErasure, err error) {
 	view, err := n.ledger.View()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	list, err := journal.ToAttest(view, n.member, attestAtOnce)
 	if err = errors.Join(err, view.Close()); err != nil {
-		return err
+		return nil, err
 	}
 	for _, e := range list {
 		if err := n.deleteErased(ctx, e); err != nil {
-			return fmt.Errorf("erasure %s: %w", e.ID, err)
+			return done, fmt.Errorf("erasure %s: %w", e.ID, err)
 		}
 		r, err := n.actIn(ctx, e.Row.Journal, &protocol.AttestErasure{Erasure: e.ID, Count: e.Row.Count, Root: e.Row.Root})
 		if err != nil {
-			return err
+			return done, err
 		}
 		if !r.OK() && r.Reason != protocol.AlreadyDone {
-			return &protocol.Rejection{Reason: r.Reason}
+			return done, &protocol.Rejection{Reason: r.Reason}
 		}
+		done = append(done, e)
 	}
-	return nil
+	return done, nil
 }
 
 // deleteErased deletes all files of an erasure that are here, and makes sure that none is left.

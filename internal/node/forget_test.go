@@ -31,7 +31,7 @@ func (w *world) traces(p *patient, row api.Record) map[string][]byte {
 	for _, text := range texts(opened) {
 		out["words of "+id] = []byte(text)
 	}
-	for at := 0; at+32 <= len(file); at += 1 << 10 { // one of these 32 bytes is in any copy of the file that is left, be it in pieces
+	for at := 64; at+32 <= len(file); at += 1 << 10 { // one of these 32 bytes is in any copy of the file that is left, be it in pieces
 		out[fmt.Sprintf("bytes from %d of %s", at, id)] = file[at : at+32]
 	}
 	return out

@@ -22,7 +22,7 @@ func Check(p *api.JournalProof, o Options) *Report {
 }
 
 func newReport() *Report {
-	return &Report{Counts: Counts{ByType: map[string]int{}}, Missing: []MissingFile{}, Failures: []Failure{},
+	return &Report{Counts: Counts{ByType: map[string]int{}}, Missing: []MissingFile{}, Failures: []Failure{}, Erasures: []Erasure{}, Erased: []ErasedRecord{},
 		Checkpoint: Checkpoint{Cosigners: []Cosigner{}}}
 }
 
@@ -34,6 +34,7 @@ type content struct {
 	records []added
 	members map[protocol.MemberID]protocol.MemberRow
 	people  map[protocol.PractitionerID]person
+	erased  map[protocol.RecordID]bool // by the journal's own entries
 }
 
 type person struct {
@@ -103,6 +104,7 @@ func check(p *api.JournalProof, o Options, r *Report) {
 	c.checkUsed()
 	c.checkMembers()
 	c.checkPractitioners()
+	c.checkForgetting(c.journal)
 }
 
 // readGenesis finds the network's beginning, from which its policy derives.

@@ -297,6 +297,12 @@ func eventBody(t protocol.ActionType) (body any, inJournal bool) {
 		return new(protocol.DealerExcluded), false
 	case protocol.EventContractEnded, protocol.EventContractUsedUp:
 		return new(protocol.ContractEvent), true
+	case protocol.EventRecordsErased:
+		return new(protocol.RecordsErased), true
+	case protocol.EventHoldEnded:
+		return new(protocol.HoldEnded), true
+	case protocol.EventAmendmentOverdue:
+		return new(protocol.AmendmentOverdue), true
 	case protocol.EventDelegationEnded:
 		return new(protocol.DelegationEvent), true
 	case protocol.EventBreakGlassOpened, protocol.EventReviewMissed:

@@ -200,6 +200,9 @@ func (w *wording) describe(l *LogLine, e protocol.Entry) error {
 		}
 		l.Text = fmt.Sprintf("%s %s", capital(w.contract(ev.Contract)), how)
 	default:
+		if told, err := w.forgotten(l, e); told || err != nil {
+			return err
+		}
 		l.Text = fmt.Sprintf("%s: %s", w.name(l.Who), e.Type)
 	}
 	return nil
@@ -212,7 +215,12 @@ func (w *wording) added(l *LogLine, e protocol.Entry) error {
 	}
 	w.labels[a.Record] = a.Label
 	l.Records, l.What = []protocol.RecordID{a.Record}, []string{w.class(a.Label)}
-	l.Text = fmt.Sprintf("%s added a record of %s", w.name(l.Who), l.What[0])
+	switch l.Text = fmt.Sprintf("%s added a record of %s", w.name(l.Who), l.What[0]); a.Relation {
+	case protocol.RelationSupersedes:
+		l.Text = fmt.Sprintf("%s added a new version of a record of %s", w.name(l.Who), l.What[0])
+	case protocol.RelationStatement:
+		l.Text = fmt.Sprintf("%s made a statement about a record of %s", w.name(l.Who), l.What[0])
+	}
 	return nil
 }
 

@@ -109,6 +109,7 @@ const (
 	CodePractice    Code = "practitioner"    // a practitioner's row is not proven
 	CodeName        Code = "name"            // a name does not open its commitment
 	CodeJournal     Code = "wrong-journal"   // not the journal asked for
+	CodeErasure     Code = "erasure"         // an erasure, hold or attestation contradicts the entries before it
 	CodeFile        Code = "file"            // a record's file is not what its entry commits to
 	CodeFileMissing Code = "file-missing"    // a record's file is not there, and not listed as missing
 	CodeRecord      Code = "record"          // a record does not open, or is not what its entry commits to
@@ -136,6 +137,8 @@ type Report struct {
 	TrustRoot    TrustRoot          `json:"trust_root"`
 	Counts       Counts             `json:"counts"`
 	Missing      []MissingFile      `json:"missing"`
+	Erasures     []Erasure          `json:"erasures"`
+	Erased       []ErasedRecord     `json:"erased"`
 	Failures     []Failure          `json:"failures"`
 	FailuresMore int                `json:"failures_more,omitempty"` // beyond FailuresMax
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/anamnesis-health/anamnesis/protocol"
 )
 
 // Text is the report for people.
@@ -27,7 +29,15 @@ func (r *Report) Text() string {
 	if c.Opened > 0 {
 		line("opened", "%d records", c.Opened)
 	}
+	erased := map[protocol.RecordID]bool{}
+	for _, e := range r.Erased {
+		erased[e.Record] = true
+		line("erased", "record %s: %s", e.Record, e.Text)
+	}
 	for _, m := range r.Missing {
+		if m.Why == Erased && erased[m.Record] {
+			continue
+		}
 		line("missing", "the file of record %s: %s", m.Record, m.Why)
 	}
 	line("constitution", "%d entries, %d members", c.Constitution, c.Members)

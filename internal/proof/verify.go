@@ -240,6 +240,9 @@ func (v *verification) missing(a added, m member) error {
 		v.report.fail(CodeFile, m.name, "it does not say why the file is missing")
 		return nil
 	}
+	if why == Erased && !v.report.content.erased[a.action.Record] {
+		v.report.fail(CodeFile, m.name, "it is said to be erased; no entry of the journal erases it")
+	}
 	v.report.Missing = append(v.report.Missing, MissingFile{Record: a.action.Record, Why: why})
 	return nil
 }

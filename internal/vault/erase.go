@@ -84,12 +84,15 @@ func (v *Vault) setStage(hash Hash, s erasure) {
 }
 
 // Header returns the first bytes of a file held, at most HeaderBytesMax, as they lie there: nothing is checked. It works before Serve. Errors:
-// ErrNotFound, ErrErased.
+// ErrNotFound, ErrErased; ErrCorrupt when nothing but a corrupt copy is left.
 func (v *Vault) Header(ctx context.Context, hash Hash) ([]byte, error) {
 	if v.stage(hash) != 0 {
 		return nil, fmt.Errorf("%w: %s", ErrErased, hash)
 	}
 	r, err := v.store.openObject(ctx, fileKey(hash), v.opts.FileBytesMax)
+	if errors.Is(err, ErrNotFound) && v.isQuarantined(hash) {
+		err = ErrCorrupt
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", hash, err)
 	}

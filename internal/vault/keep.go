@@ -197,6 +197,10 @@ func (r *Replicator) sort(ctx context.Context, list []File, members []MemberID, 
 			r.noLongerMissing(f.Hash)
 			continue
 		}
+		if f.Unwanted {
+			r.noLongerMissing(f.Hash)
+			continue
+		}
 		held := has[i]
 		here := slices.Contains(Placement(f.Hash, members, r.opts.Copies), r.cluster.Self())
 		if held || !here {

@@ -49,6 +49,8 @@ type File struct {
 	Hash   Hash
 	Size   int64 // bytes
 	Erased bool  // of two entries for one hash, the erased one wins
+	// Unwanted files are not kept by this entry, and not deleted for it either: they count as if the entry were not there.
+	Unwanted bool
 }
 
 // Index is what should exist: the ledger's record entries. Its methods may be called concurrently.
