@@ -201,10 +201,10 @@ var textual = reflect.TypeFor[encoding.TextMarshaler]()
 // schema describes a type as encoding/json writes it.
 func (d *drafter) schema(t reflect.Type) object {
 	switch {
-	case t.Implements(textual):
-		return textSchema(t)
 	case t.Kind() == reflect.Pointer:
 		return d.schema(t.Elem())
+	case t.Implements(textual):
+		return textSchema(t)
 	case t.Kind() == reflect.Struct:
 		return d.structure(t)
 	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8:

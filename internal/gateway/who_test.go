@@ -121,7 +121,7 @@ func (s *site) questions() []question {
 	add("did of the doctor", "GET", api.PathPersonDID, put(api.PathPersonDID, "{id}", doctor.String()), nil)
 	add("did of no doctor", "GET", api.PathPersonDID, put(api.PathPersonDID, "{id}", none), nil)
 	for _, p := range []struct{ name, path string }{{"journal", api.PathJournal}, {"entries", api.PathEntries}, {"contracts", api.PathContracts},
-		{"records", api.PathRecords}, {"proof", api.PathProof}, {"control", api.PathControl}} {
+		{"records", api.PathRecords}, {"erasures", api.PathErasures}, {"holds", api.PathHolds}, {"amendments", api.PathAmendments}, {"proof", api.PathProof}, {"control", api.PathControl}} {
 		add(p.name+" of alice", "GET", p.path, put(p.path, "{id}", j), nil)
 		add(p.name+" of nobody", "GET", p.path, put(p.path, "{id}", none), nil)
 	}
@@ -169,6 +169,7 @@ func TestOutsidersLearnNothing(t *testing.T) {
 		{"/v1/journals/" + j + "/entries", "/v1/journals/" + none + "/entries"},
 		{"/v1/journals/" + j + "/proof", "/v1/journals/" + none + "/proof"},
 		{"/v1/journals/" + j + "/records", "/v1/journals/" + none + "/records"},
+		{"/v1/journals/" + j + "/erasures", "/v1/journals/" + none + "/erasures"},
 		{"/v1/journals/" + j + "/contracts", "/v1/journals/" + none + "/contracts"},
 		{"/v1/journals/" + j + "/control", "/v1/journals/" + none + "/control"},
 		{fmt.Sprintf("/v1/entries/%d/receipt", s.granted.First), "/v1/entries/99999999/receipt"},
