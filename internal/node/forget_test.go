@@ -37,15 +37,18 @@ func (w *world) traces(p *patient, row api.Record) map[string][]byte {
 	return out
 }
 
-func (w *world) row(p *patient, id protocol.RecordID) api.Record {
+func (w *world) row(p *patient, id protocol.RecordID) (row api.Record) {
 	w.Helper()
-	rows, err := w.at[0].Records(w.ctx, p.keys)
-	w.ok(err)
-	i := slices.IndexFunc(rows, func(r api.Record) bool { return r.ID == id })
-	if i < 0 {
-		w.Fatalf("the journal has no record %s", id)
-	}
-	return rows[i]
+	w.eventually("the gateway knows the record", func() bool {
+		rows, err := w.at[0].Records(w.ctx, p.keys)
+		w.ok(err)
+		i := slices.IndexFunc(rows, func(r api.Record) bool { return r.ID == id })
+		if i >= 0 {
+			row = rows[i]
+		}
+		return i >= 0
+	})
+	return row
 }
 
 // heldBy writes records until one lies with a node.

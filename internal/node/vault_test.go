@@ -183,20 +183,21 @@ func TestVaultTakesNoGarbage(t *testing.T) {
 	}
 	garbage := bytes.Repeat([]byte("garbage "), 100)
 	orphan := append(bytes.Clone(good), 1) // a file with a good header
+	large := append(bytes.Clone(good), make([]byte, protocol.StatementBytesMax)...)
 	for what, c := range map[string]struct {
 		by   client.Identity
 		hash protocol.Hash
 		body []byte
 		want int
 	}{
-		"no record's file":       {member, sha256.Sum256(garbage), garbage, http.StatusUnprocessableEntity},
-		"bytes of another hash":  {member, sha256.Sum256(garbage), orphan, http.StatusUnprocessableEntity},
-		"from nobody":            {nil, sha256.Sum256(orphan), orphan, http.StatusUnauthorized},
-		"from a patient":         {client.Patient(p.keys), sha256.Sum256(orphan), orphan, http.StatusForbidden},
-		"with a good header":     {member, sha256.Sum256(orphan), orphan, http.StatusCreated},
-		"nothing":                {member, sha256.Sum256(nil), nil, http.StatusBadRequest},
-		"again what is there":    {member, rows[0].Ciphertext, good, http.StatusCreated},
-		"only the file's header": {member, sha256.Sum256(good[:40]), good[:40], http.StatusUnprocessableEntity},
+		"no record's file":        {member, sha256.Sum256(garbage), garbage, http.StatusUnprocessableEntity},
+		"bytes of another hash":   {member, sha256.Sum256(garbage), orphan, http.StatusUnprocessableEntity},
+		"from nobody":             {nil, sha256.Sum256(orphan), orphan, http.StatusUnauthorized},
+		"too much from a patient": {client.Patient(p.keys), sha256.Sum256(large), large, http.StatusRequestEntityTooLarge},
+		"with a good header":      {member, sha256.Sum256(orphan), orphan, http.StatusCreated},
+		"nothing":                 {member, sha256.Sum256(nil), nil, http.StatusBadRequest},
+		"again what is there":     {member, rows[0].Ciphertext, good, http.StatusCreated},
+		"only the file's header":  {member, sha256.Sum256(good[:40]), good[:40], http.StatusUnprocessableEntity},
 	} {
 		if got := put(c.by, c.hash, c.body); got != c.want {
 			t.Errorf("%s: %d, want %d", what, got, c.want)
