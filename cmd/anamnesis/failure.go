@@ -231,6 +231,14 @@ func ofInput(err error) *failure {
 		return f
 	case errors.As(err, &problem):
 		return failed(string(problem.Code), err.Error(), "")
+	case errors.Is(err, wallet.ErrCode):
+		return failed("bad-code", err.Error(), "A code has 18 letters and digits. Check it character by character.")
+	case errors.Is(err, wallet.ErrControlOffer):
+		return failed("bad-offer", err.Error(), "Copy the offer whole, as it was printed.")
+	case errors.Is(err, wallet.ErrKit):
+		return failed("bad-kit", err.Error(), "A kit opens with the wallet that made the offer: name it with --wallet.")
+	case errors.Is(err, wallet.ErrClaim):
+		return failed("bad-package", err.Error(), "Ask the organisation that gave the code to you for a new one.")
 	case errors.Is(err, wallet.ErrText), errors.Is(err, wallet.ErrLimit):
 		return &failure{Code: "bad-text", Title: err.Error(), exit: exitUsage}
 	}

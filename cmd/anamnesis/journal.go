@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 
 	"github.com/spf13/cobra"
 
@@ -16,7 +15,8 @@ import (
 )
 
 func (c *cli) journalCommand() *cobra.Command {
-	cmd := family("journal", "patient", "The patient's journals: open, list, export, verify", c.journalOpen(), c.journalList(), c.journalExport(), c.journalVerify())
+	cmd := family("journal", "patient", "The patient's journals: open, list, export, verify", c.journalOpen(), c.journalList(), c.journalExport(), c.journalVerify(),
+		c.journalProvision(), c.journalClaim(), c.journalClaimCode())
 	cmd.PersistentFlags().StringVar(&c.journal, "journal", "", "which journal of the wallet, by `NAME` or id")
 	return cmd
 }
@@ -61,11 +61,7 @@ func (c *cli) openJournal(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	keys, err := p.Keys(j.ID)
-	if err != nil {
-		return err
-	}
-	row, found, err := c.enterJournal(ctx, net, keys)
+	keys, row, found, err := c.enterJournal(ctx, net, p.Wallet, j.ID)
 	if err != nil {
 		return err
 	}
@@ -87,25 +83,20 @@ func (c *cli) openJournal(ctx context.Context, name string) error {
 	})
 }
 
-// enterJournal opens the journal on the ledger, unless it is there and this wallet's: then the wallet was restored.
-func (c *cli) enterJournal(ctx context.Context, net *client.Client, keys *wallet.JournalKeys) (row api.Journal, found bool, err error) {
-	me := client.Patient(keys)
-	row, err = net.Journal(ctx, me, keys.Journal)
-	var p *api.Problem
-	if err == nil {
-		return row, true, nil
-	}
-	if !errors.As(err, &p) || p.Status != http.StatusUnauthorized && p.Status != http.StatusNotFound {
-		return row, false, err
+// enterJournal opens the journal on the ledger, unless it is there and this wallet's, at whatever key epoch: then the wallet was restored.
+func (c *cli) enterJournal(ctx context.Context, net *client.Client, w *wallet.Wallet, id protocol.JournalID) (keys *wallet.JournalKeys, row api.Journal, found bool, err error) {
+	keys, row, found, err = net.FindKeys(ctx, w, id)
+	if err != nil || found {
+		return keys, row, found, err
 	}
 	if err := net.OpenJournal(ctx, keys); err != nil {
 		if errors.Is(err, &protocol.Rejection{Reason: protocol.JournalExists}) {
-			return row, false, failed("journal-taken", "the journal is there, and another key controls it", "It may have been recovered through guardians; this wallet's key has been replaced.")
+			return keys, row, false, failed("journal-taken", "the journal is there, and another key controls it", "It may have been recovered through guardians; this wallet's key has been replaced.")
 		}
-		return row, false, err
+		return keys, row, false, err
 	}
-	row, err = net.Journal(ctx, me, keys.Journal)
-	return row, false, err
+	row, err = net.Journal(ctx, client.Patient(keys), keys.Journal)
+	return keys, row, false, err
 }
 
 func (c *cli) journalList() *cobra.Command {

@@ -132,7 +132,7 @@ Exit codes: 0 done, 1 failed, 2 used wrongly, 3 refused by a contract, 4 a proof
 func (c *cli) commands() []*cobra.Command {
 	return []*cobra.Command{
 		c.demoCommand(), c.devCommand(), c.networkCommand(), c.memberCommand(), c.synthCommand(), c.fsckCommand(), c.benchCommand(),
-		c.walletCommand(), c.journalCommand(), c.handleCommand(), c.consentCommand(), c.logCommand(), c.recordCommand(),
+		c.walletCommand(), c.journalCommand(), c.guardianCommand(), c.recoverCommand(), c.deviceCommand(), c.handleCommand(), c.consentCommand(), c.logCommand(), c.recordCommand(),
 		c.practitionerCommand(), c.accessCommand(),
 		c.verifyCommand(), c.didCommand(),
 	}

@@ -53,7 +53,7 @@ func (c *cli) practitionerAdd() *cobra.Command {
 	cmd := c.command(&cobra.Command{
 		Use:     "register NAME --role ROLE --out FILE --as FILE",
 		Aliases: []string{"add"},
-		Short: "Register a practitioner and make their key",
+		Short:   "Register a practitioner and make their key",
 		Long: `Makes a key for a practitioner in a new file under its own passphrase (--new-passphrase-file, $ANAMNESIS_PASSPHRASE, or asked
 for), and registers it with the member's key. Role, standing and validity are public; name, speciality and licence reference stay
 with the member, off the ledger, behind a commitment: patients are told them, the public is not.

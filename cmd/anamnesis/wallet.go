@@ -15,7 +15,8 @@ import (
 )
 
 func (c *cli) walletCommand() *cobra.Command {
-	return family("wallet", "patient", "The patient's keys, in one file under a passphrase", c.walletNew(), c.walletShow(), c.walletWords(), c.walletIdentity())
+	return family("wallet", "patient", "The patient's keys, in one file under a passphrase", c.walletNew(), c.walletShow(), c.walletWords(), c.walletIdentity(),
+		c.walletRotate(), c.walletBackup(), c.walletRehearse())
 }
 
 func (c *cli) walletNew() *cobra.Command {

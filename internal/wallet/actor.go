@@ -14,6 +14,7 @@ type Actor struct {
 	ID      [16]byte           // MemberID, PractitionerID or the JournalID
 	Name    string             // as its holder wrote it; never sent anywhere
 	Key     *SigningKey
+	Handle  *protocol.Handle // of a provisional journal; else nil
 	hidden
 }
 

@@ -86,6 +86,6 @@ func NewProvisional(n Network, name string) (*Provisional, error) {
 	p := &Provisional{Recipient: thrown.Recipient(), Actor: &Actor{Network: n, Kind: protocol.ActorPatient, Name: name, Key: GenerateSigningKey()}}
 	_, _ = rand.Read(p.Handle.Journal[:])
 	_, _ = rand.Read(p.Handle.Key[:])
-	p.Actor.ID = p.Handle.Journal
+	p.Actor.ID, p.Actor.Handle = p.Handle.Journal, &p.Handle
 	return p, nil
 }

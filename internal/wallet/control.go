@@ -302,11 +302,11 @@ type Rehearsal struct {
 
 // RehearsedJournal tells of one journal of the wallet whether the backup's keys are the same.
 type RehearsedJournal struct {
-	ID       protocol.JournalID
-	Nickname string
-	Keys     bool // signing key and identity, of the current key epoch
-	Handle   bool
-	Known    bool // the backup lists the journal; recovery words list none, and find those that the wallet opened in their order
+	ID       protocol.JournalID `json:"id"`
+	Nickname string             `json:"name"`
+	Keys     bool               `json:"keys"` // signing key and identity, of the current key epoch
+	Handle   bool               `json:"handle"`
+	Known    bool               `json:"known"` // the backup lists the journal; recovery words list none, and find those that the wallet opened in their order
 }
 
 // Complete tells whether the backup brings everything back that matters.

@@ -25,6 +25,7 @@ const (
 	WalletFileBytesMax  = 4 << 20   // the encrypted file of a wallet or actor
 	JournalsMax         = 256       // journals a wallet
 	ContractsMax        = 4096      // contracts that a wallet remembers
+	DevicesMax          = 4096      // devices whose names a wallet remembers
 	PinsMax             = 64        // networks whose checkpoints a wallet remembers
 	PolicyBytesMax      = 64 << 10  // text of a trust policy
 	TextBytesMax        = 256       // a nickname, an organisation's name or identifier, an address

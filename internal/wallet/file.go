@@ -49,6 +49,7 @@ type (
 		Journals  []journalFile `json:"journals"`
 		Pins      []Pin         `json:"pins"`
 		Contracts []Contract    `json:"contracts"`
+		Devices   []DeviceNote  `json:"devices,omitempty"`
 	}
 	journalFile struct {
 		ID         protocol.JournalID `json:"id"`
@@ -66,6 +67,7 @@ type (
 		ID      string             `json:"id"`
 		Name    string             `json:"name"`
 		Seed    string             `json:"seed"`
+		Handle  *protocol.Handle   `json:"handle,omitempty"`
 	}
 )
 
@@ -85,7 +87,7 @@ func (w *Wallet) file() (*walletFile, error) {
 	f := &walletFile{
 		envelope: envelope{formatWallet, fileVersion},
 		Seed:     w.seed.secret.Hex(),
-		Network:  w.Network, Pins: w.pins, Contracts: w.Contracts,
+		Network:  w.Network, Pins: w.pins, Contracts: w.Contracts, Devices: w.Devices,
 	}
 	for _, j := range w.journals {
 		f.Journals = append(f.Journals, journalFile{j.ID, j.Index, j.Adopted, j.Nickname, j.KeyEpoch, j.LabelEpoch, j.labelKey.Hex()})
@@ -111,7 +113,7 @@ func (f *walletFile) wallet() (*Wallet, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Wallet{Network: f.Network, Contracts: f.Contracts, seed: Seed{seed}, pins: f.Pins}
+	w := &Wallet{Network: f.Network, Contracts: f.Contracts, Devices: f.Devices, seed: Seed{seed}, pins: f.Pins}
 	for _, e := range f.Journals {
 		j := Journal{ID: e.ID, Index: e.Index, Adopted: e.Adopted, Nickname: e.Nickname, KeyEpoch: e.KeyEpoch, LabelEpoch: e.LabelEpoch}
 		if e.LabelKey != "" {
@@ -137,6 +139,14 @@ func (f *walletFile) check() error {
 		return fmt.Errorf("%w: journals %d of %d, pins %d of %d, contracts %d of %d", ErrLimit,
 			len(f.Journals), JournalsMax, len(f.Pins), PinsMax, len(f.Contracts), ContractsMax)
 	}
+	if len(f.Devices) > DevicesMax {
+		return fmt.Errorf("%w: devices %d of %d", ErrLimit, len(f.Devices), DevicesMax)
+	}
+	for _, d := range f.Devices {
+		if err := checkDeviceName(d.Name); err != nil {
+			return err
+		}
+	}
 	for _, c := range f.Contracts {
 		if err := errors.Join(checkText("a template", c.Template, 0), checkText("a note", c.Note, 0)); err != nil {
 			return err
@@ -161,7 +171,7 @@ func (a *Actor) Encrypt(passphrase string, opts ...Option) ([]byte, error) {
 	defer clear(seed)
 	return encrypt(actorFile{
 		envelope: envelope{formatActor, fileVersion},
-		Network:  a.Network, Kind: a.Kind, ID: hex.EncodeToString(a.ID[:]), Name: a.Name, Seed: hex.EncodeToString(seed),
+		Network:  a.Network, Kind: a.Kind, ID: hex.EncodeToString(a.ID[:]), Name: a.Name, Seed: hex.EncodeToString(seed), Handle: a.Handle,
 	}, passphrase, opts)
 }
 
@@ -179,7 +189,7 @@ func DecryptActor(data []byte, passphrase string) (*Actor, error) {
 	if err != nil || len(id) != 16 {
 		return nil, fmt.Errorf("%w: an id has 16 bytes", ErrCorrupt)
 	}
-	a := &Actor{Network: f.Network, Kind: f.Kind, ID: [16]byte(id), Name: f.Name, Key: newSigningKey(seed.Reveal())}
+	a := &Actor{Network: f.Network, Kind: f.Kind, ID: [16]byte(id), Name: f.Name, Key: newSigningKey(seed.Reveal()), Handle: f.Handle}
 	if err := errors.Join(a.check(), a.Network.check()); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}

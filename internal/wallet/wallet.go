@@ -27,7 +27,8 @@ var (
 // It prints as "[secret]". Not safe for concurrent use.
 type Wallet struct {
 	Network   Network
-	Contracts []Contract // what the ledger cannot say about them: whom they were for, in words
+	Contracts []Contract   // what the ledger cannot say about them: whom they were for, in words
+	Devices   []DeviceNote // what they are called
 
 	seed     Seed
 	journals []Journal
@@ -68,6 +69,13 @@ type Contract struct {
 	Template string              `json:"template"`
 	Note     string              `json:"note"`
 	NotAfter uint64              `json:"not_after"` // UTC ms
+}
+
+// DeviceNote is what a device of a journal is called; the ledger has a commitment to it.
+type DeviceNote struct {
+	Journal protocol.JournalID `json:"journal"`
+	Key     protocol.PublicKey `json:"key"`
+	Name    string             `json:"name"`
 }
 
 // New makes a wallet with a random seed and no journals.
