@@ -17,7 +17,7 @@ import (
 )
 
 func (c *cli) recordCommand() *cobra.Command {
-	cmd := family("record", "patient", "Records: add them (organisations), list and show them (patients, readers)", c.recordAdd(), c.recordList(), c.recordShow())
+	cmd := family("record", "patient", "Records: add them (organisations), list and show them (patients, readers)", c.recordAdd(), c.recordList(), c.recordShow(), c.recordAmend(), c.recordDispute())
 	cmd.PersistentFlags().StringVar(&c.journal, "journal", "", "which journal of the wallet, by `NAME` or id")
 	return cmd
 }

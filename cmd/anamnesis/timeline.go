@@ -34,6 +34,9 @@ type line struct {
 	Proof    wallet.ResourceProof `json:"proof"`
 	Entry    *uint64              `json:"entry,omitempty"`
 	Recorded uint64               `json:"recorded_ms"`
+	// Superseded is the newer version of the record; About is what a statement of the patient's disputes: it stands beside that.
+	Superseded *protocol.RecordID `json:"superseded_by,omitempty"`
+	About      *protocol.RecordID `json:"about,omitempty"`
 }
 
 // filter chooses lines.
@@ -112,15 +115,19 @@ func (c *cli) listOwn(ctx context.Context, f *filter) error {
 	if err != nil {
 		return err
 	}
-	records, broken := c.openOwn(ctx, p, rows, f.want)
+	there := slices.DeleteFunc(slices.Clone(rows), func(r api.Record) bool { return r.Erased != 0 })
+	records, broken := c.openOwn(ctx, p, there, f.want)
 	known := namesOf(p.Client, nil)
 	known.as = client.Patient(p.keys)
-	entries := map[protocol.RecordID]uint64{}
+	entries := map[protocol.RecordID]api.Record{}
 	for _, r := range rows {
-		entries[r.ID] = r.Entry
+		entries[r.ID] = r
 	}
 	if err := c.showLines(timeline(ctx, known, records, entries, f)); err != nil {
 		return err
+	}
+	if gone := len(rows) - len(there); gone > 0 && !c.json {
+		fmt.Fprintf(c.out, "%s erased: `anamnesis erase status`.\n", count(gone, "record is", "records are"))
 	}
 	return c.broken(broken)
 }
@@ -163,15 +170,20 @@ func (c *cli) broken(errs []error) error {
 }
 
 // timeline makes lines of records, by date; what has no date comes last.
-func timeline(ctx context.Context, known *names, records []*wallet.Record, entries map[protocol.RecordID]uint64, f *filter) []line {
+func timeline(ctx context.Context, known *names, records []*wallet.Record, entries map[protocol.RecordID]api.Record, f *filter) []line {
 	out := []line{}
 	for _, r := range records {
 		author := known.author(ctx, r.Manifest.Author)
 		for i, raw := range r.Resources {
 			l := line{Item: fhir.Summarise(resourceOf(raw, r.Manifest)), Author: author, Source: cmp.Or(r.Manifest.Source.Name, author),
 				Record: r.Manifest.Record, Index: i, Recorded: r.Manifest.Recorded, Proof: r.Prove(i)}
-			if at, ok := entries[r.Manifest.Record]; ok {
-				l.Entry = &at
+			if row, ok := entries[r.Manifest.Record]; ok {
+				l.Entry, l.Superseded = &row.Entry, row.Superseded
+			}
+			if r.Manifest.Author.Kind == protocol.ActorPatient {
+				if about, text, ok := client.Statement(raw); ok {
+					l.About, l.Title, l.Detail, l.Source = &about, "Statement", text, "Patient"
+				}
 			}
 			if f.takes(l) {
 				out = append(out, l)
@@ -187,6 +199,34 @@ func timeline(ctx context.Context, known *names, records []*wallet.Record, entri
 		}
 		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Class, b.Class), cmp.Compare(a.Title, b.Title))
 	})
+	return besideWhatTheyDispute(out)
+}
+
+// besideWhatTheyDispute puts statements behind the last line of the record that each is about; those whose record is not shown stay by date.
+func besideWhatTheyDispute(lines []line) []line {
+	last := map[protocol.RecordID]int{}
+	for i, l := range lines {
+		if l.About == nil {
+			last[l.Record] = i
+		}
+	}
+	beside := map[int][]line{}
+	for _, l := range lines {
+		if l.About != nil {
+			if at, ok := last[*l.About]; ok {
+				beside[at] = append(beside[at], l)
+			}
+		}
+	}
+	out := make([]line, 0, len(lines))
+	for i, l := range lines {
+		if l.About != nil {
+			if _, moved := last[*l.About]; moved {
+				continue
+			}
+		}
+		out = append(append(out, l), beside[i]...)
+	}
 	return out
 }
 
@@ -202,8 +242,11 @@ func resourceOf(raw []byte, m *wallet.Manifest) fhir.Resource {
 
 // author is the member behind a record.
 func (n *names) author(ctx context.Context, a wallet.Author) string {
-	if a.Kind == protocol.ActorMember {
+	switch a.Kind {
+	case protocol.ActorMember:
 		return n.member(protocol.MemberID(a.ID))
+	case protocol.ActorPatient:
+		return "the patient"
 	}
 	id := protocol.PractitionerID(a.ID)
 	if name, ok := n.authors[id]; ok {
@@ -226,7 +269,14 @@ func (c *cli) showLines(lines []line) error {
 		t := newTable("date", "class", "~~~what", "~~value", "~~from", "by", "record")
 		authors := legend{}
 		for _, l := range lines {
-			t.add(dateOf(l), string(l.Class), l.Title, l.Detail, l.Source, authors.letter(l.Author), l.Record.String()[:8])
+			title := l.Title
+			switch {
+			case l.Superseded != nil:
+				title += " (superseded by " + short(*l.Superseded) + ")"
+			case l.About != nil:
+				title = "└ " + title
+			}
+			t.add(dateOf(l), string(l.Class), title, l.Detail, l.Source, authors.letter(l.Author), l.Record.String()[:8])
 		}
 		t.print(out)
 		fmt.Fprintln(out)

@@ -222,16 +222,20 @@ func StatementResource(about protocol.RecordID, text string, at time.Time) ([]by
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
-// StatementText is the text of a statement's resource, if it is one.
-func StatementText(raw []byte) (text string, ok bool) {
+// Statement is what a statement's resource is about, and its words, if it is one.
+func Statement(raw []byte) (about protocol.RecordID, text string, ok bool) {
 	var r struct {
 		ResourceType string
-		Payload      []struct{ ContentString string }
+		About        []struct {
+			Identifier struct{ System, Value string }
+		}
+		Payload []struct{ ContentString string }
 	}
-	if json.Unmarshal(raw, &r) != nil || r.ResourceType != "Communication" || len(r.Payload) != 1 {
-		return "", false
+	if json.Unmarshal(raw, &r) != nil || r.ResourceType != "Communication" || len(r.Payload) != 1 || len(r.About) != 1 || r.About[0].Identifier.System != statementSystem {
+		return about, "", false
 	}
-	return r.Payload[0].ContentString, true
+	about, err := protocol.ParseRecordID(r.About[0].Identifier.Value)
+	return about, r.Payload[0].ContentString, err == nil
 }
 
 // writerInto prepares to write records into a journal.

@@ -359,7 +359,7 @@ func TestAmendment(t *testing.T) {
 	if len(records) != 2 || records[1].Manifest.Record != statement || records[1].Manifest.Author.Kind != protocol.ActorPatient {
 		t.Fatalf("%d records", len(records))
 	}
-	if text, ok := client.StatementText(records[1].Resources[0]); !ok || text != "This is another person's result." {
+	if about, text, ok := client.Statement(records[1].Resources[0]); !ok || about != old || text != "This is another person's result." {
 		t.Fatalf("%q", text)
 	}
 
