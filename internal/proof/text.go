@@ -8,6 +8,9 @@ import (
 	"github.com/anamnesis-health/anamnesis/protocol"
 )
 
+// erasedShown is how many erased records a report names; programs get all.
+const erasedShown = 20
+
 // Text is the report for people.
 func (r *Report) Text() string {
 	var b strings.Builder
@@ -30,9 +33,13 @@ func (r *Report) Text() string {
 		line("opened", "%d records", c.Opened)
 	}
 	erased := map[protocol.RecordID]bool{}
-	for _, e := range r.Erased {
-		erased[e.Record] = true
-		line("erased", "record %s: %s", e.Record, e.Text)
+	for i, e := range r.Erased {
+		if erased[e.Record] = true; i < erasedShown {
+			line("erased", "record %s: %s", e.Record, e.Text)
+		}
+	}
+	if more := len(r.Erased) - erasedShown; more > 0 {
+		line("", "and %d more, in %d %s", more, len(r.Erasures), plural(len(r.Erasures), "erasure"))
 	}
 	for _, m := range r.Missing {
 		if m.Why == Erased && erased[m.Record] {
