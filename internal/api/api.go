@@ -42,6 +42,12 @@ const (
 	PathErasures      = "/v1/journals/{id}/erasures"     // GET (patient) → []Erasure
 	PathHolds         = "/v1/journals/{id}/holds"        // GET (patient; or a member, its own) → []Hold
 	PathAmendments    = "/v1/journals/{id}/amendments"   // GET (patient; or a member or practitioner, those it is to answer) → []Amendment
+	PathDelegations   = "/v1/journals/{id}/delegations"  // GET (patient, delegate) → []Delegation
+	PathSessions      = "/v1/journals/{id}/breakglass"   // GET (patient; its reader) → []BreakGlassSession
+	PathUnreviewed    = "/v1/members/{id}/breakglass"    // GET (that member's administrators) → []BreakGlassSession without a review
+	PathReviewers     = "/v1/members/{id}/reviewers"     // GET (signed) → []Practitioner: those to whom reasons are sealed
+	PathReason        = "/v1/reasons/{hash}"             // GET (patient, its reader, the member's administrators) → the sealed reason
+	PathCard          = "/v1/cards/{id}"                 // GET (emergency roles) → Card
 	PathFile          = "/v1/files/{hash}"               // PUT (member or practitioner; the patient, a statement) bytes → StoredFile; GET (patient, or reader with ?access=) bytes
 )
 
@@ -217,6 +223,42 @@ type Contract struct {
 	State     string              `json:"state"` // active, ended, revoked
 	Granted   uint64              `json:"granted_ms"`
 	Over      uint64              `json:"over_ms,omitempty"`
+	By        protocol.PublicKey  `json:"by,omitzero"`      // the delegate who granted it; none: the patient
+	Within    []protocol.Label    `json:"within,omitempty"` // that delegate's classes; none: all
+}
+
+// Delegation is somebody who may stand in for the patient.
+type Delegation struct {
+	Key         protocol.PublicKey `json:"key"`
+	Parent      protocol.PublicKey `json:"parent,omitzero"` // the delegate it comes from; none: the patient
+	Level       protocol.Level     `json:"level"`
+	Labels      []protocol.Label   `json:"labels"` // none: all
+	NotBefore   uint64             `json:"not_before_ms"`
+	NotAfter    uint64             `json:"not_after_ms"`
+	MayDelegate bool               `json:"may_delegate"`
+	InForce     bool               `json:"in_force"`
+}
+
+// BreakGlassSession is what a practitioner did in one emergency, and what became of its review.
+type BreakGlassSession struct {
+	ID           protocol.AccessID       `json:"session"`
+	Journal      protocol.JournalID      `json:"journal"`
+	Practitioner protocol.PractitionerID `json:"practitioner"`
+	Member       protocol.MemberID       `json:"member"`
+	Opened       uint64                  `json:"opened_ms"`
+	Ends         uint64                  `json:"ends_ms"`
+	ReviewDue    uint64                  `json:"review_due_ms"`
+	Accesses     uint32                  `json:"accesses"`
+	Reasons      []protocol.Hash         `json:"reasons"` // sealed, in the order of their hashes
+	Overdue      bool                    `json:"overdue,omitempty"`
+	Verdict      string                  `json:"verdict,omitempty"` // justified, unjustified; empty: not reviewed
+	Reviewer     protocol.PractitionerID `json:"reviewer,omitzero"`
+	Reviewed     uint64                  `json:"reviewed_ms,omitempty"`
+}
+
+// Card is an emergency card as it is found: the handle, sealed under the card's short form.
+type Card struct {
+	Sealed []byte `json:"sealed"`
 }
 
 // Record is a record as the ledger knows it.

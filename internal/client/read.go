@@ -37,12 +37,16 @@ func (r *Refused) Error() string {
 
 // RequestAccess asks to read labels or records of a journal. A refusal is *Refused.
 func (c *Client) RequestAccess(ctx context.Context, by Identity, journal protocol.JournalID, purpose protocol.Purpose, labels []protocol.Label, records []protocol.RecordID) (*Access, error) {
+	return c.requestAccess(ctx, by, journal, protocol.RequestAccess{Labels: sorted(labels), Records: sorted(records), Purpose: purpose})
+}
+
+func (c *Client) requestAccess(ctx context.Context, by Identity, journal protocol.JournalID, a protocol.RequestAccess) (*Access, error) {
 	key, err := wallet.NewOneTimeKey()
 	if err != nil {
 		return nil, err
 	}
-	a := &protocol.RequestAccess{Labels: sorted(labels), Records: sorted(records), Purpose: purpose, OneTime: key.Public(), OneTimeKEM: key.KEM()}
-	r, err := c.Do(ctx, by, journal, a)
+	a.OneTime, a.OneTimeKEM = key.Public(), key.KEM()
+	r, err := c.Do(ctx, by, journal, &a)
 	if err != nil {
 		return nil, err
 	}

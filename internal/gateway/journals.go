@@ -24,7 +24,8 @@ func (s *server) getJournal(w http.ResponseWriter, r *http.Request) error {
 		}
 		patient := a.isPatientOf(in)
 		switch {
-		case a.signer.Kind == protocol.ActorPatient && !patient:
+		case a.standsFor(in, protocol.LevelSee):
+		case (a.signer.Kind == protocol.ActorPatient || a.signer.Kind == protocol.ActorDelegate) && !patient:
 			return noJournal
 		case !patient && !a.actor.Credential:
 			return noCredential
@@ -75,7 +76,7 @@ func (s *server) getEntries(w http.ResponseWriter, r *http.Request) error {
 	var page []ledger.Stored
 	var head protocol.Head
 	err = s.view(func(v *ledger.View) error {
-		if err := s.patientOf(v, r, in); err != nil {
+		if err := s.patientSide(v, r, in, protocol.LevelAct); err != nil {
 			return err
 		}
 		if head, err = journal.Head(v, in); err != nil {
@@ -126,13 +127,14 @@ func (s *server) getContracts(w http.ResponseWriter, r *http.Request) error {
 	}
 	out := []api.Contract{}
 	err = s.view(func(v *ledger.View) error {
-		if err := s.patientOf(v, r, in); err != nil {
+		if err := s.patientSide(v, r, in, protocol.LevelShare); err != nil {
 			return err
 		}
 		rows, err := consent.Contracts(v, in)
 		for _, c := range rows {
 			out = append(out, api.Contract{ID: c.ID, Template: c.Row.Template, Policy: string(c.Row.Policy), NotBefore: c.Row.NotBefore, NotAfter: c.Row.NotAfter,
-				UsesMax: c.Row.UsesMax, Uses: c.Row.Uses, State: stateName(c.Row, s.time(v)), Granted: c.Row.Granted, Over: c.Row.Over})
+				UsesMax: c.Row.UsesMax, Uses: c.Row.Uses, State: stateName(c.Row, s.time(v)), Granted: c.Row.Granted, Over: c.Row.Over,
+				By: c.Row.By, Within: c.Row.Within})
 		}
 		return err
 	})

@@ -28,6 +28,9 @@ const (
 	AccessesMax     = 1000
 	accessesScanMax = 1 << 18
 
+	// SessionsMax is how many sessions without a review are listed.
+	SessionsMax = 200
+
 	// Names that other members are asked for: at once, in all, and for how long, for one request.
 	namesAtOnce = 8
 	namesMax    = 512

@@ -254,7 +254,7 @@ func (d *drafter) properties(t reflect.Type, words api.Words, into object, requi
 		if w := words.Fields[f.Name]; w != "" {
 			schema["description"] = w
 		}
-		if !strings.Contains(options, "omitempty") {
+		if !strings.Contains(options, "omitempty") && !strings.Contains(options, "omitzero") {
 			*required = append(*required, name)
 			if k := f.Type.Kind(); k == reflect.Slice {
 				schema["type"] = []string{schema["type"].(string), "null"}

@@ -16,6 +16,7 @@ type asker struct {
 	signer protocol.Signer
 	actor  registry.Actor // of members and practitioners
 	device bool           // a patient's device, not the controller
+	level  protocol.Level // of delegates
 }
 
 // ask finds who asks: the signature is over this very request, and the key is the signer's current one. A wrong key and an unknown signer
@@ -26,6 +27,9 @@ func (s *server) ask(v *ledger.View, r *http.Request) (asker, error) {
 		return asker{}, err
 	}
 	a := asker{signer: signer}
+	if signer.Kind == protocol.ActorDelegate {
+		return s.askDelegate(v, a)
+	}
 	if signer.Kind == protocol.ActorPatient {
 		p, reason, err := journal.Standing(v, protocol.JournalID(signer.ID), signer.Key, s.time(v))
 		if err != nil {
@@ -54,7 +58,7 @@ func (s *server) staff(v *ledger.View, r *http.Request) (asker, error) {
 	switch {
 	case err != nil:
 		return a, err
-	case a.signer.Kind == protocol.ActorPatient:
+	case a.signer.Kind == protocol.ActorPatient, a.signer.Kind == protocol.ActorDelegate:
 		return a, problem(http.StatusForbidden, "not-entitled", "Only members and their practitioners may do this", "Sign with an organisation's or practitioner's key.")
 	case !a.actor.Credential:
 		return a, noCredential
@@ -75,8 +79,10 @@ func (a asker) isPatientOf(id protocol.JournalID) bool {
 	return a.signer.Kind == protocol.ActorPatient && protocol.JournalID(a.signer.ID) == id
 }
 
-// is tells whether the asker is this signer, whatever key it had then.
-func (a asker) is(s protocol.Signer) bool { return a.signer.Kind == s.Kind && a.signer.ID == s.ID }
+// is tells whether the asker is this signer, whatever key it had then. Delegates of one journal differ by their keys.
+func (a asker) is(s protocol.Signer) bool {
+	return a.signer.Kind == s.Kind && a.signer.ID == s.ID && (s.Kind != protocol.ActorDelegate || a.signer.Key == s.Key)
+}
 
 // principal is the asker as the contracts see it.
 func (a asker) principal() consent.Principal {

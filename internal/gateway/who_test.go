@@ -20,7 +20,8 @@ var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
 // Who may do what: every actor × every endpoint → status and code, in one reviewed file.
 func TestWhoMayDoWhat(t *testing.T) {
 	s := newSite(t)
-	actors := s.actors()
+	e := s.emergency()
+	actors := append(s.actors(), actor{"medic", e.medic}, actor{"chief", e.chief}, actor{"kid", e.kid}, actor{"son", e.son})
 	var out strings.Builder
 	fmt.Fprintf(&out, "%-44s", "")
 	for _, a := range actors {
@@ -28,7 +29,7 @@ func TestWhoMayDoWhat(t *testing.T) {
 	}
 	out.WriteString("\n")
 	seen := map[string]bool{}
-	for _, q := range s.questions() {
+	for _, q := range append(s.questions(), e.questions()...) {
 		fmt.Fprintf(&out, "%-44s", q.name)
 		for _, a := range actors {
 			r := s.call(a.who, q.method, q.uri, q.body)

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"path/filepath"
@@ -83,6 +84,9 @@ func (x index) Files(ctx context.Context, cursor string, limit int) (page []vaul
 				return false // the rest of this erasure is for the next page
 			}
 		}
+		if reason, given := reasonOf(s.Entry); given {
+			page = append(page, vault.File{Hash: reason, Size: protocol.ReasonFileBytes})
+		}
 		c = indexCursor{at: s.Index + 1}
 		return len(page) < limit && ctx.Err() == nil
 	})
@@ -138,6 +142,22 @@ func (x index) erased(ctx context.Context, view *ledger.View, s ledger.Stored, a
 		*after = protocol.RecordID{}
 	}
 	return page, len(list) == most, nil
+}
+
+// noReason is how a request's encoding ends that names none: its last field is 32 zero bytes.
+var noReason = make([]byte, len(protocol.Hash{}))
+
+// reasonOf is the sealed reason of a permitted break-glass access. What was refused leaves none: its file is swept like any left over.
+func reasonOf(e protocol.Entry) (protocol.Hash, bool) {
+	if e.Type != protocol.TypeRequestAccess || bytes.HasSuffix(e.Action, noReason) {
+		return protocol.Hash{}, false
+	}
+	var a protocol.RequestAccess
+	var out protocol.AccessOutcome
+	if protocol.Decode(e.Action, &a) != nil || protocol.Decode(e.Outcome, &out) != nil {
+		return protocol.Hash{}, false
+	}
+	return a.Reason, out.Permitted && !a.Reason.IsZero()
 }
 
 const (

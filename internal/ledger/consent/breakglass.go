@@ -38,6 +38,8 @@ var (
 	sessions = exec.Table[SessionRow]{Name: "break-glass sessions", Prefix: 'b'} // journal id ‖ practitioner id
 	reviews  = exec.Table[endRow]{Name: "reviews due", Prefix: 'B'}              // due ‖ journal id ‖ practitioner id
 	reasons  = exec.Table[ReasonRow]{Name: "sealed reasons", Prefix: 'n'}        // hash of the file
+	// sessionReasons lists the reasons of each session.
+	sessionReasons = exec.Table[endRow]{Name: "reasons of sessions", Prefix: 's'} // journal id ‖ session ‖ hash
 )
 
 func sessionKey(in protocol.JournalID, who protocol.PractitionerID) []byte {
@@ -93,6 +95,7 @@ func breakGlass(c *exec.Context, by Principal, s SessionRow, reason protocol.Has
 	s.Accesses++
 	sessions.Put(c, sessionKey(c.Journal, by.Practitioner), s)
 	reasons.Put(c, reasons.Key(reason[:]), ReasonRow{Journal: c.Journal, Practitioner: by.Practitioner, Member: by.Member, Session: s.ID})
+	sessionReasons.Put(c, sessionReasons.Key(c.Journal[:], s.ID[:], reason[:]), endRow{})
 	if opens {
 		c.Emit(exec.Event{Type: protocol.EventBreakGlassOpened, Journal: c.Journal, Body: s.event(by.Practitioner)})
 	}
@@ -160,6 +163,15 @@ func sessionStands(r state.Reader, row AccessRow, by Principal) (bool, error) {
 // Session reads the latest session of a practitioner in a journal.
 func Session(r state.Reader, in protocol.JournalID, who protocol.PractitionerID) (SessionRow, bool, error) {
 	return sessions.Read(r, sessionKey(in, who))
+}
+
+// ReasonsOf lists the sealed reasons of a session, in the order of their hashes.
+func ReasonsOf(r state.Reader, in protocol.JournalID, session protocol.AccessID) (out []protocol.Hash, err error) {
+	err = sessionReasons.ReadAll(r, sessionReasons.Key(in[:], session[:]), func(key []byte, _ endRow) bool {
+		out = append(out, protocol.Hash(key[1+16+16:]))
+		return true
+	})
+	return out, err
 }
 
 // NamedSession is a session with its practitioner and journal.
