@@ -39,7 +39,7 @@ var (
 	reviews  = exec.Table[endRow]{Name: "reviews due", Prefix: 'B'}              // due ‖ journal id ‖ practitioner id
 	reasons  = exec.Table[ReasonRow]{Name: "sealed reasons", Prefix: 'n'}        // hash of the file
 	// sessionReasons lists the reasons of each session.
-	sessionReasons = exec.Table[endRow]{Name: "reasons of sessions", Prefix: 's'} // journal id ‖ session ‖ hash
+	sessionReasons = exec.Table[endRow]{Name: "reasons of sessions", Prefix: 'S'} // journal id ‖ session ‖ hash
 )
 
 func sessionKey(in protocol.JournalID, who protocol.PractitionerID) []byte {
