@@ -8,18 +8,10 @@ import (
 	"github.com/anamnesis-health/anamnesis/protocol"
 )
 
-func ofJournal(a protocol.Action) bool {
-	switch a.(type) {
-	case *protocol.OpenJournal, *protocol.AddRecord, *protocol.Grant, *protocol.Revoke, *protocol.RequestAccess:
-		return true
-	}
-	return false
-}
-
 func (m *model) authenticate(v *protocol.Verified) (by actor, payer protocol.MemberID, reason protocol.Reason) {
 	b := &v.Body
 	for _, a := range v.Actions {
-		if ofJournal(a) != !b.Journal.IsZero() {
+		if a.ActionType().OfJournal() == b.Journal.IsZero() {
 			return by, payer, protocol.WrongJournal
 		}
 	}
@@ -40,7 +32,14 @@ func (m *model) authenticate(v *protocol.Verified) (by actor, payer protocol.Mem
 		by, reason = m.practitioner(b.Signer, m.now)
 		return by, by.member, reason
 	}
-	if open, ok := v.Actions[0].(*protocol.OpenJournal); ok {
+	if claim, ok := v.Actions[0].(*protocol.ClaimJournal); ok && b.Signer.Kind == protocol.ActorPatient {
+		j := m.journals[b.Journal]
+		if reason := m.claims(v, j, claim); reason != protocol.Accepted {
+			return by, payer, reason
+		}
+		return by, j.sponsor, protocol.Accepted
+	}
+	if open, ok := v.Actions[0].(*protocol.OpenJournal); ok && b.Signer.Kind == protocol.ActorPatient {
 		row, ok := m.members[open.Sponsor]
 		if !ok || row.removed {
 			return by, payer, protocol.UnknownMember
@@ -48,7 +47,7 @@ func (m *model) authenticate(v *protocol.Verified) (by actor, payer protocol.Mem
 		if !protocol.VerifySignature(row.key, protocol.SponsorMessage(m.chain, open.Sponsor, b.Journal, b.Signer.Key), open.Agreement) {
 			return by, payer, protocol.BadProof
 		}
-		return by, open.Sponsor, protocol.Accepted
+		return actor{provisional: !open.Claim.IsZero()}, open.Sponsor, protocol.Accepted
 	}
 	if b.Signer.ID != [16]byte(b.Journal) {
 		return by, payer, protocol.WrongJournal
@@ -57,10 +56,12 @@ func (m *model) authenticate(v *protocol.Verified) (by actor, payer protocol.Mem
 	if j == nil {
 		return by, payer, protocol.UnknownSigner
 	}
-	if j.controller != b.Signer.Key {
-		return by, payer, protocol.WrongKey
+	if b.Signer.Kind == protocol.ActorGuardian {
+		return by, j.sponsor, m.guardian(v, j)
 	}
-	return by, j.sponsor, protocol.Accepted
+	by.device, reason = j.standing(b.Signer.Key, m.now)
+	by.provisional = !j.control.claim.IsZero()
+	return by, j.sponsor, reason
 }
 
 func (m *model) practitioner(s protocol.Signer, now uint64) (actor, protocol.Reason) {
@@ -77,9 +78,10 @@ func (m *model) practitioner(s protocol.Signer, now uint64) (actor, protocol.Rea
 		credential: row.status == protocol.PractitionerActive && now < row.validUntil}, protocol.Accepted
 }
 
-func (m *model) charge(v *protocol.Verified, payer protocol.MemberID) protocol.Reason {
+func (m *model) charge(v *protocol.Verified, payer protocol.MemberID, by actor) protocol.Reason {
 	patient := v.Body.Signer.Kind == protocol.ActorPatient
-	revoking := patient && !slices.ContainsFunc(v.Actions, func(a protocol.Action) bool { return a.ActionType() != protocol.TypeRevoke })
+	free := []protocol.ActionType{protocol.TypeRevoke, protocol.TypeRevokeDevice, protocol.TypeVetoRecovery, protocol.TypeEndDelegation, protocol.TypeErase}
+	revoking := patient && !slices.ContainsFunc(v.Actions, func(a protocol.Action) bool { return !slices.Contains(free, a.ActionType()) })
 	if !revoking && !m.count("m"+string(payer[:]), m.params.QuotaMemberMinute) {
 		return protocol.QuotaMember
 	}
@@ -87,7 +89,11 @@ func (m *model) charge(v *protocol.Verified, payer protocol.MemberID) protocol.R
 	if v.Body.Journal.IsZero() || m.journals[v.Body.Journal] == nil && !(opening && patient) {
 		return protocol.Accepted
 	}
-	if patient {
+	switch {
+	case by.device, v.Body.Signer.Kind == protocol.ActorGuardian:
+		apart := protocol.Digest("anamnesis/key-quota/v1", v.Body.Signer.Key[:])
+		payer = protocol.MemberID(apart[:16])
+	case patient:
 		payer = protocol.MemberID{}
 	}
 	if !m.count("j"+string(v.Body.Journal[:])+string(payer[:]), m.params.QuotaJournalMinute) {
@@ -121,6 +127,12 @@ func (m *model) act(v *protocol.Verified, i int, by actor, action protocol.Actio
 	member := v.Body.Signer.Kind == protocol.ActorMember
 	patient := v.Body.Signer.Kind == protocol.ActorPatient
 	j := m.journals[v.Body.Journal]
+	if reason = m.entitled(v, by, action.ActionType()); reason != protocol.Accepted {
+		return reason
+	}
+	if reason, ok := m.controlled(v, i, j, action); ok {
+		return reason
+	}
 	switch a := action.(type) {
 	case *protocol.SetPractitioner:
 		if reason = m.setPractitioner(by, member, a); reason == protocol.Accepted {
@@ -273,6 +285,10 @@ func (m *model) open(v *protocol.Verified, j *journalModel, patient bool, a *pro
 		return protocol.JournalExists
 	}
 	j = &journalModel{id: v.Body.Journal, controller: v.Body.Signer.Key, sponsor: a.Sponsor}
+	if !a.Claim.IsZero() {
+		j.control.claim, j.control.claimUntil = a.Claim, m.now+protocol.ClaimMillis
+	}
+	j.control.guardians = a.Guardians
 	put(m, m.journals, j.id, j)
 	m.enter(&j.entries)
 	return protocol.Accepted
@@ -441,7 +457,8 @@ func (m *model) mayRelease(id protocol.AccessID, record protocol.RecordID, now u
 		return false
 	}
 	if a.reader.Kind == protocol.ActorPatient {
-		return m.journals[a.journal].controller == a.reader.Key
+		_, reason := m.journals[a.journal].standing(a.reader.Key, now)
+		return reason == protocol.Accepted
 	}
 	by := actor{member: protocol.MemberID(a.reader.ID), credential: true}
 	if a.reader.Kind == protocol.ActorPractitioner {

@@ -152,6 +152,7 @@ type journalModel struct {
 	entries    uint64
 	contracts  []*contract
 	records    []protocol.RecordID // in their order
+	control    controlModel
 }
 
 type recordModel struct {
@@ -196,6 +197,8 @@ type actor struct {
 	practitioner protocol.PractitionerID
 	credential   bool
 	custodian    bool
+	device       bool // of a patient
+	provisional  bool // whoever runs a journal that nobody has claimed
 }
 
 type quotaModel struct {
@@ -260,6 +263,7 @@ func change[V any](m *model, at *V, v V) {
 func (m *model) block(now uint64, parcels [][]*protocol.Verified) (out [][]protocol.Reason) {
 	m.now, m.written = now, 0
 	m.end()
+	m.settleRecoveries()
 	for _, parcel := range parcels {
 		results := make([]protocol.Reason, len(parcel))
 		for i, v := range parcel {
@@ -319,7 +323,7 @@ func (m *model) admitted(v *protocol.Verified) protocol.Reason {
 	if reason != protocol.Accepted {
 		return reason
 	}
-	if reason := m.charge(v, payer); reason != protocol.Accepted {
+	if reason := m.charge(v, payer, by); reason != protocol.Accepted {
 		return reason
 	}
 	m.undo = nil

@@ -69,6 +69,10 @@ func (t *town) current(who *ledgertest.Who) *ledgertest.Who {
 		key = t.model.members[who.Signer.Member()].key
 	case protocol.ActorPractitioner:
 		key = t.model.practitioners[protocol.PractitionerID(who.Signer.ID)].key
+	case protocol.ActorPatient:
+		if j := t.model.journals[who.Journal()]; j != nil {
+			key = j.controller
+		}
 	}
 	if k, ok := t.keyring[key]; ok && t.n(20) > 0 {
 		who.Key, who.Signer.Key = k, key
@@ -137,7 +141,7 @@ func (t *town) envelope() *protocol.Verified {
 	if len(t.practitioners) == 0 {
 		return t.registering()
 	}
-	patient := pick(t, t.patients)
+	patient := t.current(pick(t, t.patients))
 	if !t.known(patient) && t.n(4) > 0 {
 		return t.opening(patient)
 	}
@@ -156,8 +160,10 @@ func (t *town) envelope() *protocol.Verified {
 		return t.sign(patient, in, &protocol.Revoke{Contract: protocol.ContractID{1}})
 	case c < 88:
 		return t.registering()
-	case c < 96:
+	case c < 92:
 		return t.governing()
+	case c < 97:
+		return t.controlling(patient)
 	}
 	return t.meddling(patient)
 }
@@ -203,7 +209,7 @@ func (t *town) opening(who *ledgertest.Who) *protocol.Verified {
 		name := t.name("patient")
 		k, pub := ledgertest.Key(name)
 		who = &ledgertest.Who{Name: name, Key: k, Signer: protocol.PatientSigner(protocol.JournalID(pub[:16]), pub)}
-		t.patients = append(t.patients, who)
+		t.patients, t.keyring[pub] = append(t.patients, who), k
 	}
 	sponsor := t.current(pick(t, t.Members))
 	agreed := sponsor
@@ -212,6 +218,9 @@ func (t *town) opening(who *ledgertest.Who) *protocol.Verified {
 	}
 	open := &protocol.OpenJournal{Recipient: sha256.Sum256([]byte(who.Name)), Sponsor: sponsor.Signer.Member(),
 		Agreement: ed25519.Sign(agreed.Key, protocol.SponsorMessage(t.L.Chain(), sponsor.Signer.Member(), who.Journal(), who.Signer.Key))}
+	if t.n(4) == 0 {
+		open.Claim = protocol.ClaimCommitment(t.L.Chain(), who.Journal(), t.codeKey(who.Journal()))
+	}
 	return t.sign(who, who.Journal(), open, t.grant())
 }
 
