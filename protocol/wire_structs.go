@@ -204,3 +204,26 @@ func (p *PractitionerRow) ReadCanonical(r *Reader) {
 	p.ValidUntil = r.Uint(math.MaxUint64)
 	r.Fixed(p.Commitment[:])
 }
+
+// AppendCanonical implements Appender.
+func (r JournalRow) AppendCanonical(b []byte) []byte {
+	b = AppendBytes(AppendBytes(AppendArray(b, 10), r.Controller[:]), r.Recipient[:])
+	b = AppendUint(AppendBytes(b, r.Guardians[:]), uint64(r.LabelEpoch))
+	b = AppendUint(AppendBytes(b, r.Sponsor[:]), r.Opened)
+	b = AppendBytes(AppendUint(b, r.Closed), r.Claim[:])
+	return AppendUint(AppendUint(b, r.ClaimUntil), r.Due)
+}
+
+// ReadCanonical implements Canonical.
+func (r *JournalRow) ReadCanonical(from *Reader) {
+	from.Array(10)
+	from.Fixed(r.Controller[:])
+	from.Fixed(r.Recipient[:])
+	from.Fixed(r.Guardians[:])
+	r.LabelEpoch = uint8(from.Uint(math.MaxUint8))
+	from.Fixed(r.Sponsor[:])
+	r.Opened = from.Uint(math.MaxUint64)
+	r.Closed = from.Uint(math.MaxUint64)
+	from.Fixed(r.Claim[:])
+	r.ClaimUntil, r.Due = from.Uint(math.MaxUint64), from.Uint(math.MaxUint64)
+}

@@ -120,7 +120,11 @@ func (c *cli) pickJournal(p *purse) (wallet.Journal, *wallet.JournalKeys, error)
 
 // dial reaches the gateway that the flag, the file or the default names, and insists on the file's network.
 func (c *cli) dial(ctx context.Context, n wallet.Network) (*client.Client, error) {
-	return client.Dial(ctx, c.gatewayOf(n), n.Chain)
+	net, err := client.Dial(ctx, c.gatewayOf(n), n.Chain)
+	if err == nil && n.Policy != "" {
+		net.Trust(n.Policy)
+	}
+	return net, err
 }
 
 // anyNetwork dials for what needs no key: with --as that key's network; else the wallet's, if it can be opened without asking anybody.

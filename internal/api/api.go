@@ -28,6 +28,7 @@ const (
 	PathPractitioner  = "/v1/practitioners/{id}"         // GET → Practitioner; PUT PractitionerName: the member keeps the name, off the ledger
 	PathPractitioners = "/v1/members/{id}/practitioners" // GET (signed) → []Practitioner of that member
 	PathJournal       = "/v1/journals/{id}"              // GET (signed) → Journal
+	PathSealing       = "/v1/journals/{id}/sealing"      // GET (signed) → Sealing
 	PathEntries       = "/v1/journals/{id}/entries"      // GET (patient) ?from=&max= → Entries
 	PathContracts     = "/v1/journals/{id}/contracts"    // GET (patient) → []Contract
 	PathRecords       = "/v1/journals/{id}/records"      // GET (patient) → []Record
@@ -395,6 +396,15 @@ type ProvenRow struct {
 	ID    []byte `json:"id"`
 	Row   []byte `json:"row"`   // canonical CBOR
 	Proof []byte `json:"proof"` // smt.Proof
+}
+
+// Sealing proves to an author whom a journal's records are sealed to: the journal's row and the custodians' key, under one checkpoint.
+type Sealing struct {
+	Checkpoint string    `json:"checkpoint"` // C2SP, cosigned by a quorum
+	Seal       Entry     `json:"seal"`       // the entry at size-1, which holds the state map's root
+	Journal    ProvenRow `json:"journal"`
+	Current    ProvenRow `json:"current"` // which generation of the key serves new records
+	Key        ProvenRow `json:"key"`     // that generation's
 }
 
 // ProvenPractitioner is a practitioner's registry row with its proof, and the name that opens its commitment, if the member tells.

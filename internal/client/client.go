@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/anamnesis-health/anamnesis/internal/api"
+	"github.com/anamnesis-health/anamnesis/internal/proof"
 	"github.com/anamnesis-health/anamnesis/internal/threshold"
 	"github.com/anamnesis-health/anamnesis/internal/wallet"
 	"github.com/anamnesis-health/anamnesis/protocol"
@@ -28,10 +29,15 @@ type Client struct {
 	Network api.Network      // as the gateway described it when Dial was called
 	Genesis protocol.Genesis // decoded from Network
 
-	base string
-	http *http.Client
-	keys *threshold.Keys
+	base   string
+	http   *http.Client
+	keys   *threshold.Keys
+	policy []byte // the trust root; see Trust
 }
+
+// Trust makes a trust policy (C2SP tlog-policy text), from a wallet or a key file, what the client holds the gateway's proofs against.
+// Without it, the policy that follows from the genesis that the gateway showed first is trusted.
+func (c *Client) Trust(policy string) { c.policy = []byte(policy) }
 
 // Identity is somebody who signs: a patient's journal keys, a member, a practitioner.
 type Identity interface {
@@ -94,6 +100,15 @@ func (c *Client) refresh(ctx context.Context) error {
 	}
 	if c.Genesis.Chain != c.Network.Chain {
 		return fmt.Errorf("%w: genesis of another network", ErrAnswer)
+	}
+	if c.policy == nil {
+		derived, err := proof.NetworkPolicy(c.Genesis)
+		if err == nil {
+			c.policy, err = derived.Text()
+		}
+		if err != nil {
+			return fmt.Errorf("%w: genesis: %w", ErrAnswer, err)
+		}
 	}
 	if c.Network.Generation == 0 {
 		c.keys = nil

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -243,17 +242,17 @@ func (c *Client) writerInto(ctx context.Context, author Identity, h protocol.Han
 	if err := c.Ready(ctx); err != nil {
 		return nil, err
 	}
-	j, err := c.Journal(ctx, author, h.Journal)
+	to, err := c.SealedTo(ctx, author, h.Journal)
 	if err != nil {
 		return nil, err
 	}
-	if len(j.Recipient) != 32 {
-		return nil, fmt.Errorf("%w: the journal has no recipient", ErrAnswer)
-	}
-	if j.LabelEpoch != h.Epoch {
+	if to.Journal.LabelEpoch != h.Epoch {
 		return nil, errors.New("this handle has been replaced; ask the patient for the new one")
 	}
-	return &writer{c: c, author: author, handle: h, recipient: wallet.Recipient(j.Recipient)}, nil
+	if c.keys != nil && bytes.Equal(c.keys.Bytes(), to.Keys.Bytes()) {
+		to.Keys = c.keys // whose tables are computed
+	}
+	return &writer{c: c, author: author, handle: h, recipient: to.Journal.Recipient, custodians: &to.Keys.Public}, nil
 }
 
 // IsErased tells whether an error says that a record was erased: by the gateway that does not serve its file, by the custodians, or by the

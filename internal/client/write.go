@@ -8,10 +8,13 @@ import (
 	"net/http"
 	"runtime"
 	"sync"
+	"time"
 
 	"github.com/anamnesis-health/anamnesis/internal/api"
 	"github.com/anamnesis-health/anamnesis/internal/fhir"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/consent"
+	"github.com/anamnesis-health/anamnesis/internal/proof"
+	"github.com/anamnesis-health/anamnesis/internal/threshold"
 	"github.com/anamnesis-health/anamnesis/internal/wallet"
 	"github.com/anamnesis-health/anamnesis/protocol"
 )
@@ -81,6 +84,19 @@ func (c *Client) Journal(ctx context.Context, by Identity, id protocol.JournalID
 	return out, c.get(ctx, by, path(api.PathJournal, id.String()), &out)
 }
 
+// sealingAgeMax is how old the checkpoint may be on which an author relies; clocks may differ by minutes.
+const sealingAgeMax = 10 * time.Minute
+
+// SealedTo asks whom a journal's records are to be sealed to, and holds the answer against the trust policy: a gateway that gave keys of its
+// own could read what is written through it. The error wraps proof.ErrSealing if it is not proven.
+func (c *Client) SealedTo(ctx context.Context, by Identity, in protocol.JournalID) (proof.SealedTo, error) {
+	var s api.Sealing
+	if err := c.get(ctx, by, path(api.PathSealing, in.String()), &s); err != nil {
+		return proof.SealedTo{}, err
+	}
+	return proof.CheckSealing(&s, c.Network.Chain, in, proof.Options{Policy: c.policy, Now: now(), MaxAge: sealingAgeMax})
+}
+
 // Written is a record that is on the ledger.
 type Written struct {
 	Record    protocol.RecordID `json:"record"`
@@ -119,11 +135,12 @@ func (c *Client) WriteRecords(ctx context.Context, author Identity, h protocol.H
 
 // writer is one call of WriteRecords.
 type writer struct {
-	c         *Client
-	author    Identity
-	handle    protocol.Handle
-	recipient wallet.Recipient
-	progress  func(int)
+	c          *Client
+	author     Identity
+	handle     protocol.Handle
+	recipient  wallet.Recipient
+	custodians *threshold.PublicKey
+	progress   func(int)
 
 	mu     sync.Mutex // guards what follows
 	out    []Written
@@ -187,7 +204,7 @@ func (w *writer) upload(ctx context.Context, g *fhir.Group) (protocol.AddRecord,
 	for i, r := range g.Resources {
 		resources[i] = r.Raw
 	}
-	sealed, err := wallet.Seal(wallet.SealInput{Chain: w.c.Network.Chain, Handle: w.handle, Recipient: w.recipient, Custodians: &w.c.keys.Public,
+	sealed, err := wallet.Seal(wallet.SealInput{Chain: w.c.Network.Chain, Handle: w.handle, Recipient: w.recipient, Custodians: w.custodians,
 		Class: string(g.Class), Source: wallet.NewSource(g.Source.ID, g.Source.Name), Recorded: now(), Author: w.author.Signer(), Resources: resources}, w.author.Sign)
 	if err != nil {
 		return protocol.AddRecord{}, err

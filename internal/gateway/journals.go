@@ -11,6 +11,82 @@ import (
 )
 
 // getJournal tells a member, a practitioner in good standing, or the patient what writing into a journal takes.
+// mayWriteTo checks that the asker may know what it takes to write into a journal, and tells whether it is the patient.
+func (s *server) mayWriteTo(v *ledger.View, r *http.Request, in protocol.JournalID) (patient bool, err error) {
+	a, err := s.ask(v, r)
+	if err != nil {
+		return false, err
+	}
+	patient = a.isPatientOf(in)
+	switch {
+	case a.standsFor(in, protocol.LevelSee):
+	case (a.signer.Kind == protocol.ActorPatient || a.signer.Kind == protocol.ActorDelegate) && !patient:
+		return false, noJournal
+	case !patient && !a.actor.Credential:
+		return false, noCredential
+	}
+	return patient, nil
+}
+
+// getSealing proves to an author, at one size, whom a journal's records are sealed to.
+func (s *server) getSealing(w http.ResponseWriter, r *http.Request) error {
+	in, err := journalID(r)
+	if err != nil {
+		return err
+	}
+	var size uint64
+	err = s.view(func(v *ledger.View) error {
+		size = v.Head.Size
+		if _, err := s.mayWriteTo(v, r, in); err != nil {
+			return err
+		}
+		known, err := journal.Exists(v, in)
+		if err == nil && !known {
+			err = noJournal
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	note, covers, err := s.cosigned(r, size, CheckpointMillisDefault)
+	if err != nil {
+		return err
+	}
+	var out api.Sealing
+	err = s.view(func(v *ledger.View) error {
+		p := &proof{s: s, v: v, size: covers}
+		out, err = p.sealing(in, note)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return reply(w, out)
+}
+
+func (p *proof) sealing(in protocol.JournalID, note []byte) (out api.Sealing, err error) {
+	out.Checkpoint = string(note)
+	if out.Seal, err = p.entry(p.size - 1); err != nil {
+		return out, err
+	}
+	if out.Journal, err = p.state(protocol.StateKeyJournal(in)); err != nil {
+		return out, err
+	}
+	if out.Current, err = p.state(protocol.StateKeyCurrentKey()); err != nil {
+		return out, err
+	}
+	var current protocol.CurrentKeyRow
+	if err := protocol.Decode(out.Current.Row, &current); err != nil {
+		return out, err
+	}
+	if current.Generation == 0 {
+		return out, problem(http.StatusServiceUnavailable, "no-key", "The custodians' key is still being generated", "Ask again in a few seconds.")
+	}
+	out.Key, err = p.state(protocol.StateKeyCustodyKey(current.Generation))
+	return out, err
+}
+
 func (s *server) getJournal(w http.ResponseWriter, r *http.Request) error {
 	in, err := journalID(r)
 	if err != nil {
@@ -18,17 +94,9 @@ func (s *server) getJournal(w http.ResponseWriter, r *http.Request) error {
 	}
 	var out api.Journal
 	err = s.view(func(v *ledger.View) error {
-		a, err := s.ask(v, r)
+		patient, err := s.mayWriteTo(v, r, in)
 		if err != nil {
 			return err
-		}
-		patient := a.isPatientOf(in)
-		switch {
-		case a.standsFor(in, protocol.LevelSee):
-		case (a.signer.Kind == protocol.ActorPatient || a.signer.Kind == protocol.ActorDelegate) && !patient:
-			return noJournal
-		case !patient && !a.actor.Credential:
-			return noCredential
 		}
 		row, ok, err := journal.Get(v, in)
 		if err != nil {

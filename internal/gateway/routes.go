@@ -66,6 +66,9 @@ func (s *server) routes() []route {
 
 		{get, api.PathJournal, s.getJournal, light, lightTime, false, operation{tag: "journals",
 			summary: "What it takes to write into a journal", signed: signedMust, who: "a member, a practitioner with a valid credential, or the patient", out: api.Journal{}}},
+		{get, api.PathSealing, s.getSealing, light, lightTime, false, operation{tag: "journals",
+			summary: "Whom the journal's records are sealed to, with the proof that the network says so", signed: signedMust,
+			who: "a member, a practitioner with a valid credential, or the patient", out: api.Sealing{}}},
 		{get, api.PathEntries, s.getEntries, light, lightTime, false, operation{tag: "journals",
 			summary: "The journal's entries, a page at a time", signed: signedMust, who: "the patient", out: api.Entries{},
 			query: []parameter{{"from", "the first entry's place in the journal; default 0"}, {"max", "entries on the page, 1 to 1000; default 200"}}}},

@@ -121,7 +121,7 @@ func (s *site) questions() []question {
 	add("did of nobody", "GET", api.PathMemberDID, put(api.PathMemberDID, "{id}", none), nil)
 	add("did of the doctor", "GET", api.PathPersonDID, put(api.PathPersonDID, "{id}", doctor.String()), nil)
 	add("did of no doctor", "GET", api.PathPersonDID, put(api.PathPersonDID, "{id}", none), nil)
-	for _, p := range []struct{ name, path string }{{"journal", api.PathJournal}, {"entries", api.PathEntries}, {"contracts", api.PathContracts},
+	for _, p := range []struct{ name, path string }{{"journal", api.PathJournal}, {"sealing", api.PathSealing}, {"entries", api.PathEntries}, {"contracts", api.PathContracts},
 		{"records", api.PathRecords}, {"erasures", api.PathErasures}, {"holds", api.PathHolds}, {"amendments", api.PathAmendments}, {"proof", api.PathProof}, {"control", api.PathControl}} {
 		add(p.name+" of alice", "GET", p.path, put(p.path, "{id}", j), nil)
 		add(p.name+" of nobody", "GET", p.path, put(p.path, "{id}", none), nil)

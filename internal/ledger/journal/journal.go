@@ -11,23 +11,8 @@ import (
 	"github.com/anamnesis-health/anamnesis/protocol"
 )
 
-// Row is a journal as it stands.
-type Row struct {
-	_          struct{}           `cbor:",toarray"`
-	Controller protocol.PublicKey // signs for the patient
-	Recipient  [32]byte           // age X25519 public key: authors seal to it
-	Guardians  protocol.Hash      // commitment; zero: none
-	LabelEpoch uint8
-	Sponsor    protocol.MemberID // carries the journal's quota
-	Opened     uint64            // UTC ms
-	Closed     uint64            // height at which it was erased as a whole; 0: it was not
-	Claim      protocol.Hash     // commitment to the one-time code; zero unless provisional
-	ClaimUntil uint64            // UTC ms, exclusive
-	Due        uint64            // UTC ms at which the earliest satisfied recovery changes hands; 0: none waits
-}
-
-// Provisional tells whether the sponsor's program controls the journal until its patient claims it.
-func (r Row) Provisional() bool { return !r.Claim.IsZero() }
+// Row is a journal as it stands; authors read it from proofs, and so it is the protocol's.
+type Row = protocol.JournalRow
 
 // RecordRow is a record as the ledger knows it.
 type RecordRow struct {

@@ -9,29 +9,6 @@ import (
 // The rows that every record touches encode themselves; see protocol.Canonical.
 
 // AppendCanonical implements protocol.Appender.
-func (r Row) AppendCanonical(b []byte) []byte {
-	b = protocol.AppendBytes(protocol.AppendBytes(protocol.AppendArray(b, 10), r.Controller[:]), r.Recipient[:])
-	b = protocol.AppendUint(protocol.AppendBytes(b, r.Guardians[:]), uint64(r.LabelEpoch))
-	b = protocol.AppendUint(protocol.AppendBytes(b, r.Sponsor[:]), r.Opened)
-	b = protocol.AppendBytes(protocol.AppendUint(b, r.Closed), r.Claim[:])
-	return protocol.AppendUint(protocol.AppendUint(b, r.ClaimUntil), r.Due)
-}
-
-// ReadCanonical implements protocol.Canonical.
-func (r *Row) ReadCanonical(from *protocol.Reader) {
-	from.Array(10)
-	from.Fixed(r.Controller[:])
-	from.Fixed(r.Recipient[:])
-	from.Fixed(r.Guardians[:])
-	r.LabelEpoch = uint8(from.Uint(math.MaxUint8))
-	from.Fixed(r.Sponsor[:])
-	r.Opened = from.Uint(math.MaxUint64)
-	r.Closed = from.Uint(math.MaxUint64)
-	from.Fixed(r.Claim[:])
-	r.ClaimUntil, r.Due = from.Uint(math.MaxUint64), from.Uint(math.MaxUint64)
-}
-
-// AppendCanonical implements protocol.Appender.
 func (r RecordRow) AppendCanonical(b []byte) []byte {
 	b = protocol.AppendUint(protocol.AppendBytes(protocol.AppendArray(b, 14), r.Journal[:]), r.Seq)
 	b = protocol.AppendBytes(protocol.AppendBytes(b, r.Label[:]), r.Member[:])

@@ -41,20 +41,11 @@ type Ceremony struct {
 	Deadline   uint64 // UTC ms; of the phase; 0 in Offering
 }
 
-// KeyRow is a generation's key in its active epoch.
-type KeyRow struct {
-	_       struct{} `cbor:",toarray"`
-	Epoch   uint32
-	Keys    []byte   // threshold.Keys
-	Dealers []uint16 // whose deals made it
-}
-
-// current says which generation serves new records, and whether a ceremony is under way.
-type current struct {
-	_          struct{} `cbor:",toarray"`
-	Generation uint32   // 0: none yet
-	Pending    bool
-}
+// KeyRow and current are what authors read from proofs, and so they are the protocol's.
+type (
+	KeyRow  = protocol.CustodyKeyRow
+	current = protocol.CurrentKeyRow
+)
 
 // dealRow is a dealer's message.
 type dealRow struct {
