@@ -173,6 +173,9 @@ func (m *model) act(v *protocol.Verified, i int, by actor, action protocol.Actio
 		m.request(v, i, by, j, a)
 		return protocol.Accepted
 	}
+	if reason, ok := m.forgets(v, i, by, j, action); ok {
+		return reason
+	}
 	panic("the model does not know this action")
 }
 
@@ -295,14 +298,17 @@ func (m *model) open(v *protocol.Verified, j *journalModel, patient bool, a *pro
 }
 
 func (m *model) addRecord(by actor, patient bool, j *journalModel, a *protocol.AddRecord) protocol.Reason {
-	if patient {
+	if patient != (a.Relation == protocol.RelationStatement) {
 		return protocol.NotEntitled
 	}
 	if j == nil {
 		return protocol.UnknownJournal
 	}
+	if j.closed {
+		return protocol.JournalClosed
+	}
 	q := question{by: by, write: true, purpose: protocol.PurposeTreat, now: m.now, label: a.Label, record: a.Record, credential: by.credential}
-	if reason, _ := j.decide(q); reason != protocol.Accepted {
+	if reason, _ := j.decide(q); reason != protocol.Accepted && !patient {
 		return protocol.NotPermitted
 	}
 	if a.Generation != 1 {
@@ -311,6 +317,9 @@ func (m *model) addRecord(by actor, patient bool, j *journalModel, a *protocol.A
 	if _, exists := m.records[a.Record]; exists {
 		return protocol.RecordExists
 	}
+	if reason := m.relate(by, j, a); reason != protocol.Accepted {
+		return reason
+	}
 	put(m, m.records, a.Record, recordModel{j.id, a.Label, a.Capsule})
 	change(m, &j.records, append(slices.Clone(j.records), a.Record))
 	m.enter(&j.entries)
@@ -318,6 +327,9 @@ func (m *model) addRecord(by actor, patient bool, j *journalModel, a *protocol.A
 }
 
 func (m *model) grant(v *protocol.Verified, i int, j *journalModel, a *protocol.Grant) protocol.Reason {
+	if j.closed {
+		return protocol.JournalClosed
+	}
 	r, ok := m.rules[string(a.Policy)]
 	if !ok {
 		return protocol.BadPolicy
@@ -367,14 +379,15 @@ func (m *model) request(v *protocol.Verified, i int, by actor, j *journalModel, 
 	m.enter(&j.entries)
 	type item struct {
 		label  protocol.Label
-		record protocol.RecordID
+		record protocol.RecordID // that is decided on
+		opens  protocol.RecordID
 	}
 	var groups [][]item
 	for _, l := range a.Labels {
 		var g []item
 		for _, r := range j.records {
-			if m.records[r].label == l {
-				g = append(g, item{l, r})
+			if m.records[r].label == l && !m.fates[r].erased {
+				g = append(g, item{l, m.subject(r), r})
 			}
 		}
 		if len(g) == 0 {
@@ -383,11 +396,16 @@ func (m *model) request(v *protocol.Verified, i int, by actor, j *journalModel, 
 		groups = append(groups, g)
 	}
 	for _, r := range a.Records {
-		it := item{}
+		g := []item{{}}
 		if row, ok := m.records[r]; ok && row.journal == j.id {
-			it = item{row.label, r}
+			g[0] = item{row.label, m.subject(r), r}
+			for _, s := range m.fates[r].remarks {
+				if !m.fates[r].erased && !m.fates[s].erased {
+					g = append(g, item{row.label, r, s})
+				}
+			}
 		}
-		groups = append(groups, []item{it})
+		groups = append(groups, g)
 	}
 	id := protocol.DerivedAccessID(v.ID, i)
 	out := protocol.AccessOutcome{Permitted: true, Deadline: m.now + m.params.AccessMillis}
@@ -398,10 +416,14 @@ func (m *model) request(v *protocol.Verified, i int, by actor, j *journalModel, 
 			if reason == protocol.Accepted {
 				any = true
 				out.Contracts = append(out.Contracts, by...)
-				if !it.record.IsZero() {
-					out.Records = append(out.Records, it.record)
+				if !it.opens.IsZero() && !slices.Contains(out.Records, it.opens) {
+					out.Records = append(out.Records, it.opens)
 				}
 			}
+		}
+		if any && m.fates[g[0].opens].erased {
+			put(m, m.outcomes, id, protocol.AccessOutcome{Reason: protocol.RecordErased})
+			return
 		}
 		if !any {
 			reason, by := j.decide(question{by: by, purpose: a.Purpose, now: m.now, label: g[0].label, record: g[0].record, credential: by.credential})
@@ -433,7 +455,7 @@ func (m *model) requestOwn(v *protocol.Verified, i int, j *journalModel, a *prot
 	out := protocol.AccessOutcome{Permitted: true, Deadline: m.now + m.params.AccessMillis}
 	for _, l := range a.Labels {
 		for _, r := range j.records {
-			if m.records[r].label == l {
+			if m.records[r].label == l && !m.fates[r].erased {
 				out.Records = append(out.Records, r)
 			}
 		}
@@ -442,7 +464,16 @@ func (m *model) requestOwn(v *protocol.Verified, i int, j *journalModel, a *prot
 		if row, ok := m.records[r]; !ok || row.journal != j.id {
 			return protocol.UnknownRecord
 		}
-		out.Records = append(out.Records, r)
+		if m.fates[r].erased {
+			m.enter(&j.entries)
+			put(m, m.outcomes, id, protocol.AccessOutcome{Reason: protocol.RecordErased})
+			return protocol.Accepted
+		}
+		for _, one := range append([]protocol.RecordID{r}, m.fates[r].remarks...) {
+			if !m.fates[one].erased && !slices.Contains(out.Records, one) {
+				out.Records = append(out.Records, one)
+			}
+		}
 	}
 	m.enter(&j.entries)
 	put(m, m.outcomes, id, out)
@@ -453,7 +484,7 @@ func (m *model) requestOwn(v *protocol.Verified, i int, j *journalModel, a *prot
 // mayRelease is what a custodian must find before it answers for a record of an access, at a time: the contracts' part of it.
 func (m *model) mayRelease(id protocol.AccessID, record protocol.RecordID, now uint64) bool {
 	a, ok := m.accesses[id]
-	if !ok || now >= a.deadline || !slices.Contains(a.records, record) {
+	if !ok || now >= a.deadline || !slices.Contains(a.records, record) || m.fates[record].erased {
 		return false
 	}
 	if a.reader.Kind == protocol.ActorPatient {
@@ -470,7 +501,7 @@ func (m *model) mayRelease(id protocol.AccessID, record protocol.RecordID, now u
 		return false
 	}
 	j := m.journals[a.journal]
-	reason, _ := j.decide(question{by: by, purpose: a.purpose, now: now, label: m.records[record].label, record: record, grounds: a.grounds,
+	reason, _ := j.decide(question{by: by, purpose: a.purpose, now: now, label: m.records[record].label, record: m.subject(record), grounds: a.grounds,
 		recheck: true, credential: by.credential})
 	return reason == protocol.Accepted
 }

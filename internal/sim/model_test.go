@@ -153,6 +153,10 @@ type journalModel struct {
 	contracts  []*contract
 	records    []protocol.RecordID // in their order
 	control    controlModel
+	closed     bool
+	holds      []holdModel
+	pending    []*erasureModel
+	erasures   []*erasureModel
 }
 
 type recordModel struct {
@@ -217,6 +221,7 @@ type model struct {
 	proposals     map[protocol.ActionID]proposalModel
 	journals      map[protocol.JournalID]*journalModel
 	records       map[protocol.RecordID]recordModel
+	fates         map[protocol.RecordID]fate
 	accesses      map[protocol.AccessID]accessModel
 	quotas        map[string]quotaModel
 	results       map[protocol.ActionID]protocol.Reason
@@ -231,7 +236,7 @@ func newModel(g protocol.Genesis) *model {
 	m := &model{chain: g.Chain, params: g.Params, now: g.Time, members: map[protocol.MemberID]memberModel{},
 		practitioners: map[protocol.PractitionerID]practitionerModel{}, keys: map[protocol.PublicKey]bool{},
 		proposals: map[protocol.ActionID]proposalModel{}, journals: map[protocol.JournalID]*journalModel{},
-		records: map[protocol.RecordID]recordModel{}, accesses: map[protocol.AccessID]accessModel{}, quotas: map[string]quotaModel{},
+		records: map[protocol.RecordID]recordModel{}, fates: map[protocol.RecordID]fate{}, accesses: map[protocol.AccessID]accessModel{}, quotas: map[string]quotaModel{},
 		results: map[protocol.ActionID]protocol.Reason{}, rules: map[string]rule{}, outcomes: map[protocol.AccessID]protocol.AccessOutcome{}}
 	for _, f := range g.Members {
 		m.members[f.ID()] = memberModel{key: f.Key, custodian: f.HasNode()}
@@ -264,6 +269,7 @@ func (m *model) block(now uint64, parcels [][]*protocol.Verified) (out [][]proto
 	m.now, m.written = now, 0
 	m.end()
 	m.settleRecoveries()
+	m.dueHolds()
 	for _, parcel := range parcels {
 		results := make([]protocol.Reason, len(parcel))
 		for i, v := range parcel {
@@ -271,6 +277,7 @@ func (m *model) block(now uint64, parcels [][]*protocol.Verified) (out [][]proto
 		}
 		out = append(out, results)
 	}
+	m.advance()
 	return out
 }
 

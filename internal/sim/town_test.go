@@ -158,7 +158,9 @@ func (t *town) envelope() *protocol.Verified {
 			return t.sign(patient, in, &protocol.Revoke{Contract: known[len(known)-1-t.n(min(len(known), 5))]})
 		}
 		return t.sign(patient, in, &protocol.Revoke{Contract: protocol.ContractID{1}})
-	case c < 88:
+	case c < 87:
+		return t.forgetting(patient)
+	case c < 91:
 		return t.registering()
 	case c < 92:
 		return t.governing()
@@ -346,13 +348,15 @@ func (t *town) grant() protocol.Action {
 	return g
 }
 
-func (t *town) record(in protocol.JournalID) protocol.Action {
+func (t *town) record(in protocol.JournalID) protocol.Action { return t.recordOf(in, pick(t, labels)) }
+
+func (t *town) recordOf(in protocol.JournalID, label protocol.Label) protocol.Action {
 	hash := sha256.Sum256(seedBytes(uint64(len(t.records))))
 	id := protocol.RecordID(hash[:16])
 	if len(t.records) > 0 && t.n(20) == 0 {
 		id = pick(t, t.records)
 	}
-	a := &protocol.AddRecord{Record: id, Label: pick(t, labels), Ciphertext: protocol.Hash{1}, Size: 4096, Capsule: protocol.Hash{2}, Generation: 1,
+	a := &protocol.AddRecord{Record: id, Label: label, Ciphertext: protocol.Hash{1}, Size: 4096, Capsule: protocol.Hash{2}, Generation: 1,
 		Manifest: protocol.Hash{3}, Root: protocol.Hash{4}}
 	if t.n(30) == 0 {
 		a.Generation = 2
