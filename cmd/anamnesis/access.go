@@ -18,7 +18,8 @@ import (
 )
 
 func (c *cli) accessCommand() *cobra.Command {
-	return family("access", "care", "Ask to read, and read what is permitted", c.accessRequest(), c.accessRead(), c.accessList())
+	return family("access", "care", "Ask to read, and read what is permitted", c.accessRequest(), c.accessRead(), c.accessList(),
+		c.accessBreakGlass(), c.accessReview(), c.accessSessions())
 }
 
 // question is what `access request` asks.

@@ -231,8 +231,10 @@ func fillIn(source []byte, h protocol.Handle, known *names) ([]byte, error) {
 
 // params turns flags into a template's parameters.
 func (p *patient) params(ctx context.Context, f grantFlags, h protocol.Handle, known *names) (out consent.Params, err error) {
-	if out.Grantee, err = grantee(f.to, known); err != nil {
-		return out, err
+	if t, ok := consent.TemplateNamed(f.template); f.to != "" || !ok || len(t.Roles) == 0 { // a template with roles is for whoever has them
+		if out.Grantee, err = grantee(f.to, known); err != nil {
+			return out, err
+		}
 	}
 	of := func(texts []string) []protocol.Label {
 		var list []fhir.Class

@@ -134,6 +134,8 @@ func whoText(w proof.LogWho) string {
 		return "the ledger"
 	case protocol.ActorPatient:
 		return "you"
+	case protocol.ActorDelegate:
+		return "delegate " + w.Key[:min(8, len(w.Key))] + " for you"
 	case protocol.ActorMember, protocol.ActorPractitioner:
 	}
 	if w.Name == "" {
@@ -161,6 +163,18 @@ func happened(l proof.LogLine) string {
 		return "contract ended"
 	case protocol.EventContractUsedUp:
 		return "contract used up"
+	case protocol.TypeSetCard:
+		return "emergency card"
+	case protocol.TypeDelegate:
+		return "delegate added"
+	case protocol.TypeEndDelegation, protocol.EventDelegationEnded:
+		return "delegate ended"
+	case protocol.EventBreakGlassOpened:
+		return "glass broken"
+	case protocol.TypeReviewBreakGlass:
+		return "reviewed: " + l.Verdict
+	case protocol.EventReviewMissed:
+		return "REVIEW MISSING"
 	}
 	return l.Type.String()
 }

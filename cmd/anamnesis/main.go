@@ -134,7 +134,7 @@ func (c *cli) commands() []*cobra.Command {
 		c.demoCommand(), c.devCommand(), c.networkCommand(), c.memberCommand(), c.synthCommand(), c.fsckCommand(), c.benchCommand(),
 		c.walletCommand(), c.journalCommand(), c.guardianCommand(), c.recoverCommand(), c.deviceCommand(), c.handleCommand(), c.consentCommand(), c.logCommand(), c.recordCommand(),
 		c.amendmentCommand(), c.eraseCommand(), c.holdCommand(),
-		c.practitionerCommand(), c.accessCommand(),
+		c.delegateCommand(), c.cardCommand(), c.practitionerCommand(), c.accessCommand(),
 		c.verifyCommand(), c.didCommand(),
 	}
 }

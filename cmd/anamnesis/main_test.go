@@ -36,6 +36,7 @@ func TestMain(m *testing.M) {
 //	code N CMD…              CMD must exit with code N
 //	poll CODE CMD…           run CMD again and again until it exits with CODE, for at most half a minute
 //	get NAME PATH            from the JSON that the last command printed, such as 0.id, into an environment variable
+//	fill FILE TEXT           write one line
 //	flip FILE PLACE          change one byte; PLACE is a share of the file's length, such as 0.5
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -56,7 +57,7 @@ func TestScripts(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"freeport": freePort, "ready": ready, "code": code, "poll": poll, "get": get, "flip": flip,
+			"freeport": freePort, "ready": ready, "code": code, "poll": poll, "get": get, "flip": flip, "fill": fill,
 		},
 	})
 }
@@ -187,4 +188,8 @@ func flip(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	raw[int(share*float64(len(raw)-1))] ^= 1
 	ts.Check(os.WriteFile(path, raw, 0o600))
+}
+
+func fill(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(args[1]+"\n"), 0o600))
 }

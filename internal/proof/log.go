@@ -43,6 +43,7 @@ type LogLine struct {
 	Advice    string                `json:"advice,omitempty"`
 	Access    string                `json:"access,omitempty"` // id of the access
 	Deadline  uint64                `json:"deadline_ms,omitempty"`
+	Verdict   string                `json:"verdict,omitempty"` // of a review
 	Contracts []protocol.ContractID `json:"contracts,omitempty"` // granted, ended or revoked; of an access: those that decided
 	Contract  *LogContract          `json:"contract,omitempty"`
 	Text      string                `json:"text"` // the whole in a sentence
@@ -52,6 +53,7 @@ type LogLine struct {
 type LogWho struct {
 	Kind       protocol.ActorKind `json:"kind"`
 	ID         string             `json:"id,omitempty"`
+	Key        string             `json:"key,omitempty"` // of a delegate, whose id is the journal's
 	Name       string             `json:"name,omitempty"`
 	Role       string             `json:"role,omitempty"`
 	Member     string             `json:"member,omitempty"` // the organisation's name
@@ -155,6 +157,8 @@ func (w *wording) who(s protocol.Signer, told *api.Who) LogWho {
 		out.MemberID = out.ID
 		out.Member = w.Members[protocol.MemberID(s.ID)]
 		out.Name = out.Member
+	case protocol.ActorDelegate:
+		out.Key = s.Key.String()
 	case protocol.ActorPractitioner:
 		if p, ok := w.Practitioners[protocol.PractitionerID(s.ID)]; ok {
 			out.Name, out.Speciality, out.Role = p.Name, p.Speciality, p.Role.String()
@@ -172,6 +176,9 @@ func (w *wording) who(s protocol.Signer, told *api.Who) LogWho {
 
 // describe fills in what the action is about, and the sentence.
 func (w *wording) describe(l *LogLine, e protocol.Entry) error {
+	if ok, err := w.people(l, e); ok {
+		return err
+	}
 	switch e.Type {
 	case protocol.TypeOpenJournal:
 		l.Text = "The journal was opened"
@@ -185,7 +192,7 @@ func (w *wording) describe(l *LogLine, e protocol.Entry) error {
 			return err
 		}
 		l.Contracts = []protocol.ContractID{a.Contract}
-		l.Text = fmt.Sprintf("The patient withdrew %s", w.contract(a.Contract))
+		l.Text = fmt.Sprintf("%s withdrew %s", w.name(l.Who), w.contract(a.Contract))
 	case protocol.TypeRequestAccess:
 		return w.access(l, e)
 	case protocol.EventContractEnded, protocol.EventContractUsedUp:
@@ -240,7 +247,7 @@ func (w *wording) granted(l *LogLine, e protocol.Entry) error {
 	w.contracts[id] = template
 	l.Contracts = []protocol.ContractID{id}
 	l.Contract = &LogContract{Template: template, NotBefore: a.NotBefore, NotAfter: a.NotAfter, UsesMax: a.UsesMax, Policy: string(a.Policy)}
-	l.Text = fmt.Sprintf("The patient granted %s until %s", w.contract(id), timeText(a.NotAfter))
+	l.Text = fmt.Sprintf("%s granted %s until %s", w.name(l.Who), w.contract(id), timeText(a.NotAfter))
 	if a.UsesMax > 0 {
 		l.Text += fmt.Sprintf(", for %d %s", a.UsesMax, plural(int(a.UsesMax), "use"))
 	}
@@ -304,6 +311,8 @@ func (w *wording) name(who LogWho) string {
 	switch who.Kind {
 	case protocol.ActorLedger:
 		return "The ledger"
+	case protocol.ActorDelegate:
+		return "Delegate " + short(who.Key) + " for the patient"
 	case protocol.ActorPatient:
 		return "The patient"
 	case protocol.ActorMember:
