@@ -1,9 +1,11 @@
 package custodian
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"testing"
 
+	"github.com/anamnesis-health/anamnesis/internal/ledger/ledgertest"
 	"github.com/anamnesis-health/anamnesis/internal/threshold"
 	"github.com/anamnesis-health/anamnesis/internal/wallet"
 	"github.com/anamnesis-health/anamnesis/protocol"
@@ -244,4 +246,47 @@ func TestMalformedRequests(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// A patient's access to the own journal rests on the key that asked: once it no longer signs for the journal, the custodians answer no more,
+// whatever the access's deadline says. A recovery that is due closes it by time alone, before any entry says so.
+func TestCheck4OwnJournal(t *testing.T) {
+	w := newWard(t, 4)
+	r := w.record(1, protocol.Label{1}, nil)
+	in := w.patient.Journal()
+	chain := w.L.Chain()
+	key, pub := ledgertest.Key("phone")
+	phone := &ledgertest.Who{Name: "phone", Key: key, Signer: protocol.PatientSigner(in, pub)}
+	w.Must(w.patient, in, &protocol.AddDevice{Key: pub, Name: protocol.Hash{1}, Proof: ed25519.Sign(key, protocol.DeviceMessage(chain, in, pub, protocol.Hash{1}))})
+	own := func(by *ledgertest.Who) Request {
+		res := w.Must(by, in, &protocol.RequestAccess{Records: []protocol.RecordID{r}, Purpose: protocol.PurposePatientRequest, OneTime: w.key.Public(), OneTimeKEM: w.key.KEM()})
+		return w.request(protocol.DerivedAccessID(res.ID, 0), r)
+	}
+	byPhone, byPatient := own(phone), own(w.patient)
+	for _, req := range []Request{byPhone, byPatient} {
+		if _, err := w.custodians[0].Release(t.Context(), req); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.Must(w.patient, in, &protocol.RevokeDevice{Key: pub})
+	w.refused(byPhone, 4, protocol.DeviceRevoked, false)
+
+	mum, mumPub := ledgertest.Key("mum")
+	policy := protocol.Encode(protocol.GuardianPolicy{DelayMillis: 60_000, Groups: []protocol.GuardianGroup{{Need: 1, Keys: []protocol.PublicKey{mumPub}}}})
+	w.Must(w.patient, in, &protocol.SetGuardians{Guardians: protocol.GuardianCommitment(chain, in, policy)})
+	next, nextPub := ledgertest.Key("next")
+	w.Must(&ledgertest.Who{Name: "mum", Key: mum, Signer: protocol.GuardianSigner(in, mumPub)}, in, &protocol.ProposeRecovery{Policy: policy, Controller: nextPub,
+		Recipient: [32]byte{1}, Proof: ed25519.Sign(next, protocol.ControlMessage(chain, in, nextPub, [32]byte{1}))})
+	due := w.Time - 100 + 3600_000 // the network's least delay
+	w.Time = due - 1000
+	late := own(w.patient)
+	w.clock = due - 1
+	if _, err := w.custodians[0].Release(t.Context(), late); err != nil {
+		t.Fatal(err)
+	}
+	w.clock = due
+	w.refused(late, 4, protocol.RecoveryDue, false)
+	w.Time = due
+	w.Tick()
+	w.refused(late, 4, protocol.WrongKey, false)
 }
