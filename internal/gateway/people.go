@@ -209,7 +209,7 @@ func (p *people) note(v *ledger.View, signer protocol.Signer) error {
 		}
 		p.practitioners[who] = &person{row: row}
 		return p.noteMember(v, row.Member)
-	case protocol.ActorLedger, protocol.ActorPatient, protocol.ActorDelegate:
+	case protocol.ActorLedger, protocol.ActorPatient, protocol.ActorGuardian, protocol.ActorDelegate:
 	}
 	return nil
 }
@@ -258,7 +258,7 @@ func (p *people) ask(ctx context.Context) {
 // who is what a listing shows beside a signer's id.
 func (p *people) who(signer protocol.Signer) *api.Who {
 	switch signer.Kind {
-	case protocol.ActorPatient, protocol.ActorDelegate:
+	case protocol.ActorPatient, protocol.ActorGuardian, protocol.ActorDelegate:
 		return &api.Who{Role: signer.Kind.String()}
 	case protocol.ActorMember:
 		name := p.members[protocol.MemberID(signer.ID)]

@@ -207,6 +207,9 @@ func (w *wording) describe(l *LogLine, e protocol.Entry) error {
 		}
 		l.Text = fmt.Sprintf("%s %s", capital(w.contract(ev.Contract)), how)
 	default:
+		if l.Text = handsText(e); l.Text != "" {
+			return nil
+		}
 		if told, err := w.forgotten(l, e); told || err != nil {
 			return err
 		}
@@ -315,6 +318,8 @@ func (w *wording) name(who LogWho) string {
 		return "Delegate " + short(who.Key) + " for the patient"
 	case protocol.ActorPatient:
 		return "The patient"
+	case protocol.ActorGuardian:
+		return "A guardian"
 	case protocol.ActorMember:
 		return cmp.Or(who.Name, "Member "+short(who.ID))
 	}
