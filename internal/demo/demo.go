@@ -75,6 +75,13 @@ type play struct {
 	lead   *patient // has allergies and a sensitive class: the story's main part
 	export string   // the lead's exported journal
 	story  *narrator
+
+	// the second act
+	claimed   *claimed
+	reviewer  *wallet.Actor
+	daughter  *wallet.Actor
+	guardians []*wallet.Guardian
+	spent     []protocol.RecordID // that steps have used up
 	Result
 }
 
@@ -154,6 +161,26 @@ func (p *play) perform(ctx context.Context) error {
 		{"receipts", p.receipts},
 		{"complete-offline", p.completeOffline},
 		{"tampering-caught", p.tamperingCaught},
+
+		{"claim-provisional-journal", p.claimProvisional},
+		{"claim-wrong-ways-fail", p.claimWrongWays},
+		{"claim-takes-over", p.claimTakesOver},
+		{"breakglass-refused-without-card", p.breakglassRefused},
+		{"breakglass-reads", p.breakglassReads},
+		{"breakglass-reviewed", p.breakglassReviewed},
+		{"delegate-reads", p.delegateReads},
+		{"delegate-ends-by-itself", p.delegateEnds},
+		{"device-cut-off", p.deviceCutOff},
+		{"device-keys-rotated", p.deviceRotated},
+		{"standing-suspended", p.standingSuspended},
+		{"standing-resolves", p.standingResolves},
+		{"amend-superseded", p.amendSuperseded},
+		{"amend-disputed", p.amendDisputed},
+		{"erase-record", p.eraseRecord},
+		{"erase-under-hold", p.eraseHeld},
+		{"erase-still-complete", p.eraseVerifies},
+		{"recover-vetoed", p.recoverVetoed},
+		{"recover-lost-wallet", p.recoverLost},
 	} {
 		p.story.begin(act.name)
 		detail, err := act.do(ctx)

@@ -1,0 +1,769 @@
+package demo
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/anamnesis-health/anamnesis/internal/api"
+	"github.com/anamnesis-health/anamnesis/internal/client"
+	"github.com/anamnesis-health/anamnesis/internal/fhir"
+	"github.com/anamnesis-health/anamnesis/internal/ledger/consent"
+	"github.com/anamnesis-health/anamnesis/internal/proof"
+	"github.com/anamnesis-health/anamnesis/internal/wallet"
+	"github.com/anamnesis-health/anamnesis/protocol"
+)
+
+// The second act: what happens to real people. The delays are as short as a development network allows; everything else is as users have it.
+const (
+	delegationWindow = 3 * time.Second
+	recoveryDelay    = 1500 * time.Millisecond
+	dateOfBirth      = "1948-03-09"
+)
+
+// rejected must be the ledger's rejection for one of the reasons.
+func rejected(err error, want ...protocol.Reason) error {
+	for _, w := range want {
+		if errors.Is(err, &protocol.Rejection{Reason: w}) {
+			return nil
+		}
+	}
+	return failed("got %v, expected a rejection as %v", err, want)
+}
+
+// problem must be a gateway's answer with the code.
+func problem(err error, code string) error {
+	var p *api.Problem
+	if !errors.As(err, &p) || p.Code != code {
+		return failed("got %v, expected the answer %q", err, code)
+	}
+	return nil
+}
+
+// refusedAs must be a decision of the contracts, and is counted.
+func (p *play) refusedAs(err error, want ...protocol.Reason) error {
+	var r *client.Refused
+	switch {
+	case err == nil:
+		p.Reads.Permitted++
+		return failed("it was permitted, expected a refusal as %v", want)
+	case !errors.As(err, &r):
+		return err
+	}
+	p.Reads.Refused++
+	if !slices.Contains(want, r.Decision.Reason) {
+		return failed("refused as %q, expected %v", r.Decision.Reason, want)
+	}
+	return nil
+}
+
+// opened reads a permitted access.
+func (p *play) opened(ctx context.Context, a *client.Access, err error) ([]*wallet.Record, error) {
+	if err != nil {
+		return nil, err
+	}
+	p.Reads.Permitted++
+	records, liars, err := p.at[0].Read(ctx, a)
+	if err == nil && len(liars) > 0 {
+		err = failed("%d custodians answered falsely", len(liars))
+	}
+	return records, err
+}
+
+func (p *play) chain() string { return p.net.Genesis.Chain }
+
+func (p *play) member(i int) client.Identity { return client.Actor(p.net.Member(i)) }
+
+func (pt *patient) label(class string) []protocol.Label {
+	return []protocol.Label{pt.keys.Handle().Label(class)}
+}
+
+// spareGroup is a record's content to write for somebody: one of the last patient's.
+func (p *play) spareGroup() (fhir.Group, error) {
+	for _, pt := range slices.Backward(p.cast) {
+		if len(pt.groups) > 0 {
+			return pt.groups[0], nil
+		}
+	}
+	return fhir.Group{}, failed("no patient in the data has a record")
+}
+
+// claimed is the patient who came without a wallet.
+type claimed struct {
+	paper *wallet.Provisional
+	code  wallet.Code
+	group fhir.Group
+	keys  *wallet.JournalKeys
+	purse *wallet.Wallet
+}
+
+// claimProvisional: the hospital opens a journal for somebody without a wallet, and its doctor reads what it writes there.
+func (p *play) claimProvisional(ctx context.Context) (detail string, err error) {
+	c := &claimed{code: wallet.NewCode()}
+	if c.group, err = p.spareGroup(); err != nil {
+		return "", err
+	}
+	if c.paper, err = wallet.NewProvisional(wallet.Network{Chain: p.chain(), Gateway: p.net.Gateway(0)}, "bed 12"); err != nil {
+		return "", err
+	}
+	var grants []protocol.Grant
+	for template, to := range map[string]consent.Grantee{"contributor": {Member: p.net.Genesis.Members[0].ID()}, "care-team": {Practitioner: protocol.PractitionerID(p.doctor.ID)}} {
+		policy, made, err := consent.Render(template, consent.Params{Grantee: to})
+		if err != nil {
+			return "", err
+		}
+		grants = append(grants, protocol.Grant{Template: made.Number, Policy: policy, NotAfter: uint64(time.Now().UnixMilli()) + made.WindowMillis, UsesMax: made.UsesMax})
+	}
+	if err := p.at[0].Provision(ctx, p.member(0), c.paper, c.code, dateOfBirth, grants...); err != nil {
+		return "", err
+	}
+	_, bad, err := p.at[0].WriteRecords(ctx, p.member(0), c.paper.Handle, []fhir.Group{c.group}, nil)
+	if err != nil || len(bad) > 0 {
+		return "", errors.Join(err, failed("%d records could not be written", len(bad)))
+	}
+	a, err := p.at[0].RequestAccess(ctx, client.Actor(p.doctor), c.paper.Handle.Journal, protocol.PurposeTreat, []protocol.Label{c.paper.Handle.Label(string(c.group.Class))}, nil)
+	records, err := p.opened(ctx, a, err)
+	if err != nil {
+		return "", err
+	}
+	n, err := compare([]fhir.Group{c.group}, "", records)
+	if err != nil {
+		return "", err
+	}
+	p.claimed = c
+	return fmt.Sprintf("a hospital opened a journal for a patient without a wallet, wrote %s into it, and its doctor read them; a one-time code was printed", count(n, "resource")), nil
+}
+
+// claimWrongWays: a guessed code, the right one at another organisation, and a stolen one without the date of birth.
+func (p *play) claimWrongWays(ctx context.Context) (string, error) {
+	keys := p.claimed.code.ClaimKeys(p.chain())
+	_, err := p.at[0].ClaimHandle(ctx, wallet.NewCode().ClaimKeys(p.chain()), dateOfBirth)
+	if err := problem(err, "no-claim"); err != nil {
+		return "", err
+	}
+	if len(p.at) > 1 {
+		_, err = p.at[1].ClaimHandle(ctx, keys, dateOfBirth)
+		if err := problem(err, "no-claim"); err != nil {
+			return "", err
+		}
+	}
+	_, err = p.at[0].ClaimHandle(ctx, keys, "1948-09-03")
+	if err := problem(err, "wrong-factor"); err != nil {
+		return "", err
+	}
+	return "a guessed code, the code at another organisation, and the code without the right date of birth all failed; five wrong tries kill a code", nil
+}
+
+// claimTakesOver: the patient claims the journal: the hospital's key is dead, the code too, and what was written before opens.
+func (p *play) claimTakesOver(ctx context.Context) (string, error) {
+	c, keys := p.claimed, p.claimed.code.ClaimKeys(p.chain())
+	h, err := p.at[0].ClaimHandle(ctx, keys, dateOfBirth)
+	if err != nil {
+		return "", err
+	}
+	c.purse = wallet.New(wallet.Network{Chain: p.chain(), Gateway: p.net.Gateway(0)})
+	if _, err := c.purse.AdoptJournal(h, "mine"); err != nil {
+		return "", err
+	}
+	if c.keys, err = c.purse.Keys(h.Journal); err != nil {
+		return "", err
+	}
+	if err := p.at[0].Claim(ctx, keys, dateOfBirth, c.keys); err != nil {
+		return "", err
+	}
+	if err := problem(p.at[0].Claim(ctx, keys, dateOfBirth, c.keys), "no-claim"); err != nil {
+		return "", err
+	}
+	_, err = p.at[0].Do(ctx, client.Actor(c.paper.Actor), h.Journal, &protocol.SetGuardians{})
+	if err := rejected(err, protocol.WrongKey); err != nil {
+		return "", err
+	}
+	records, err := p.at[0].OpenRecords(ctx, c.keys, nil)
+	if err != nil {
+		return "", err
+	}
+	n, err := compare([]fhir.Group{c.group}, "", records)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("the patient claimed the journal with a wallet of her own; the hospital's key and the code are dead, and the %s from before open for her, through the custodians", count(n, "resource")), nil
+}
+
+// breakglassRefused: without a contract for emergencies nobody breaks the glass.
+func (p *play) breakglassRefused(ctx context.Context) (string, error) {
+	_, _, err := p.at[0].BreakGlass(ctx, client.Actor(p.doctor), p.net.Genesis.Members[0].ID(),
+		client.Emergency{Journal: p.lead.keys.Journal, Purpose: protocol.PurposeBreakGlass, Labels: p.lead.label(p.leadClass()), Reason: "unconscious after a fall"})
+	if err := p.refusedAs(err, protocol.NoContract, protocol.Ended, protocol.WrongPurpose, protocol.Withdrawn); err != nil {
+		return "", err
+	}
+	return "the patient has switched the emergency card off: breaking the glass was refused, and written down", nil
+}
+
+// breakglassReads: with the card, an emergency doctor who types its short form reads exactly the classes it names.
+func (p *play) breakglassReads(ctx context.Context) (detail string, err error) {
+	if p.reviewer, err = p.practitioner(ctx, 0, "Marta Klein", protocol.RoleAdministrator, "patient safety"); err != nil {
+		return "", err
+	}
+	if _, err := p.at[0].GrantTemplate(ctx, p.lead.keys, "emergency-card", consent.Params{Labels: p.lead.label(p.leadClass())}, 0); err != nil {
+		return "", err
+	}
+	code, err := p.at[0].SetCard(ctx, client.Patient(p.lead.keys), p.lead.keys.Handle())
+	if err != nil {
+		return "", err
+	}
+	h, err := p.at[0].FindCard(ctx, client.Actor(p.doctor), code)
+	if err != nil || h != p.lead.keys.Handle() {
+		return "", errors.Join(err, failed("the card leads to another handle"))
+	}
+	q := client.Emergency{Journal: h.Journal, Purpose: protocol.PurposeBreakGlass, Labels: []protocol.Label{h.Label(p.leadClass())}, Reason: "unconscious after a fall"}
+	start := time.Now()
+	a, reviewers, err := p.at[0].BreakGlass(ctx, client.Actor(p.doctor), p.net.Genesis.Members[0].ID(), q)
+	records, err := p.opened(ctx, a, err)
+	if err != nil {
+		return "", err
+	}
+	took := time.Since(start)
+	n, err := compare(p.lead.groups, p.leadClass(), records)
+	if err != nil {
+		return "", err
+	}
+	if reviewers == 0 {
+		return "", failed("the reason was sealed to no reviewer")
+	}
+	_, _, err = p.at[0].BreakGlass(ctx, client.Actor(p.other), p.net.Genesis.Members[1%len(p.at)].ID(), q)
+	if err := p.refusedAs(err, protocol.NoContract, protocol.NotEntitled, protocol.Ended, protocol.WrongPurpose, protocol.Withdrawn, protocol.NoCredential, protocol.NotEmergencyRole); err != nil {
+		return "", err
+	}
+	if other := p.otherClass(); other != "" {
+		q.Labels = []protocol.Label{h.Label(other)}
+		_, _, err := p.at[0].BreakGlass(ctx, client.Actor(p.doctor), p.net.Genesis.Members[0].ID(), q)
+		if err := p.refusedAs(err, protocol.NoContract, protocol.Ended, protocol.WrongPurpose, protocol.Withdrawn); err != nil {
+			return "", err
+		}
+	}
+	return fmt.Sprintf("the emergency doctor typed the card's %d characters and read %s of %s in %d ms; another class, and a doctor without an emergency role, were refused",
+		16, count(n, "resource"), p.leadClass(), took.Milliseconds()), nil
+}
+
+// breakglassReviewed: somebody else at the hospital reviews it; patient and reviewer alone read the reason.
+func (p *play) breakglassReviewed(ctx context.Context) (string, error) {
+	member := p.net.Genesis.Members[0].ID()
+	open, err := p.at[0].Unreviewed(ctx, client.Actor(p.reviewer), member)
+	if err != nil {
+		return "", err
+	}
+	if len(open) != 1 || len(open[0].Reasons) == 0 {
+		return "", failed("%d sessions wait for a review", len(open))
+	}
+	s := open[0]
+	if err := p.at[0].Review(ctx, client.Actor(p.doctor), s, protocol.VerdictJustified, protocol.Hash{}); err == nil {
+		return "", failed("a doctor reviewed his own emergency")
+	}
+	if err := p.at[0].Review(ctx, client.Actor(p.reviewer), s, protocol.VerdictJustified, protocol.Hash{}); err != nil {
+		return "", err
+	}
+	after, err := p.at[0].Sessions(ctx, client.Patient(p.lead.keys), p.lead.keys.Journal)
+	if err != nil {
+		return "", err
+	}
+	if len(after) != 1 || after[0].Verdict != "justified" {
+		return "", failed("the patient sees %+v", after)
+	}
+	if _, err := p.at[0].SealedReason(ctx, client.Patient(p.lead.keys), s.Reasons[0]); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("the reason waits sealed for patient and reviewers; the doctor could not review himself, %s did, well before the review was due", p.reviewer.Name), nil
+}
+
+// delegateReads: a daughter reads one class for a while; more than that, or passing it on, is refused; it ends by itself.
+func (p *play) delegateReads(ctx context.Context) (string, error) {
+	in := p.lead.keys.Journal
+	daughter := wallet.NewDelegate(wallet.Network{Chain: p.chain(), Gateway: p.net.Gateway(0)}, in, "daughter")
+	key, signed, err := wallet.ParseOffer(daughter.Offer(), p.chain(), in)
+	if err != nil {
+		return "", err
+	}
+	until := uint64(time.Now().Add(delegationWindow).UnixMilli())
+	if err := p.at[0].Delegate(ctx, client.Patient(p.lead.keys), in, protocol.Delegate{Key: key, Proof: signed, Level: protocol.LevelSee,
+		Labels: p.lead.label(p.leadClass()), NotAfter: until}); err != nil {
+		return "", err
+	}
+	p.daughter = daughter
+	a, err := p.at[0].RequestAccess(ctx, client.Actor(daughter), in, protocol.PurposeFamilyRequest, p.lead.label(p.leadClass()), nil)
+	records, err := p.opened(ctx, a, err)
+	if err != nil {
+		return "", err
+	}
+	n, err := compare(p.lead.groups, p.leadClass(), records)
+	if err != nil {
+		return "", err
+	}
+	if other := p.otherClass(); other != "" {
+		_, err := p.at[0].RequestAccess(ctx, client.Actor(daughter), in, protocol.PurposeFamilyRequest, p.lead.label(other), nil)
+		var r *client.Refused
+		if err == nil || !errors.As(err, &r) {
+			return "", failed("beyond her scope the daughter got: %v", err)
+		}
+		p.Reads.Refused++
+	}
+	further := wallet.NewDelegate(wallet.Network{Chain: p.chain()}, in, "a friend")
+	key, signed, err = wallet.ParseOffer(further.Offer(), p.chain(), in)
+	if err != nil {
+		return "", err
+	}
+	if err := p.at[0].Delegate(ctx, client.Actor(daughter), in, protocol.Delegate{Key: key, Proof: signed, Level: protocol.LevelSee, NotAfter: until}); err == nil {
+		return "", failed("a delegation was passed on beyond its level")
+	}
+	return fmt.Sprintf("the patient let her daughter see %s for %s; the daughter read %s; another class, and passing it on to a friend, were refused", p.leadClass(), delegationWindow, count(n, "resource")), nil
+}
+
+// delegateEnds: as on an eighteenth birthday, it is over when its time is.
+func (p *play) delegateEnds(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for {
+		entries, err := p.at[0].Entries(ctx, p.lead.keys, 0)
+		if err != nil {
+			return "", err
+		}
+		if slices.ContainsFunc(entries, func(e api.Entry) bool {
+			var x protocol.Entry
+			return protocol.Decode(e.Raw, &x) == nil && x.Type == protocol.EventDelegationEnded
+		}) {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return "", failed("the delegation did not end by itself")
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	if _, err := p.at[0].RequestAccess(ctx, client.Actor(p.daughter), p.lead.keys.Journal, protocol.PurposeFamilyRequest, p.lead.label(p.leadClass()), nil); err == nil {
+		return "", failed("the daughter reads on")
+	}
+	return fmt.Sprintf("after %s the ledger ended the delegation by itself and wrote it down; the daughter is refused from then on", delegationWindow), nil
+}
+
+// deviceCutOff: a phone that holds no seed reads through the custodians until one action cuts it off.
+func (p *play) deviceCutOff(ctx context.Context) (string, error) {
+	phone := wallet.New(wallet.Network{Chain: p.chain(), Gateway: p.net.Gateway(0)})
+	if _, err := phone.AdoptJournal(p.lead.keys.Handle(), "phone"); err != nil {
+		return "", err
+	}
+	k, err := phone.Keys(p.lead.keys.Journal)
+	if err != nil {
+		return "", err
+	}
+	offer, err := k.OfferDevice(p.chain(), "phone")
+	if err != nil {
+		return "", err
+	}
+	if err := p.at[0].AddDevice(ctx, p.lead.keys, offer); err != nil {
+		return "", err
+	}
+	ask := func() (*client.Access, error) {
+		return p.at[0].RequestAccess(ctx, client.Patient(k), k.Journal, protocol.PurposePatientRequest, p.lead.label(p.leadClass()), nil)
+	}
+	open, err := ask()
+	records, err := p.opened(ctx, open, err)
+	if err != nil {
+		return "", err
+	}
+	n, err := compare(p.lead.groups, p.leadClass(), records)
+	if err != nil {
+		return "", err
+	}
+	_, err = p.at[0].Do(ctx, client.Patient(k), k.Journal, &protocol.SetGuardians{})
+	if err := rejected(err, protocol.NotForDevices); err != nil {
+		return "", err
+	}
+	if err := p.at[0].RevokeDevice(ctx, p.lead.keys, offer.Key); err != nil {
+		return "", err
+	}
+	if _, _, err := p.at[0].Read(ctx, open); err == nil {
+		return "", failed("the stolen phone read on")
+	}
+	if _, err := ask(); rejected(err, protocol.DeviceRevoked) != nil {
+		return "", rejected(err, protocol.DeviceRevoked)
+	}
+	return fmt.Sprintf("a phone read %s without holding anything that decrypts; stolen, it was cut off by one action, in the middle of an open access", count(n, "resource")), nil
+}
+
+// deviceRotated: the wallet replaces its keys, and reads on.
+func (p *play) deviceRotated(ctx context.Context) (string, error) {
+	c := p.claimed
+	next, err := c.purse.KeysAt(c.keys.Journal, 1)
+	if err != nil {
+		return "", err
+	}
+	if err := p.at[0].Rotate(ctx, c.keys, next); err != nil {
+		return "", err
+	}
+	if _, err := p.at[0].Journal(ctx, client.Patient(c.keys), c.keys.Journal); err == nil {
+		return "", failed("the old key still counts")
+	}
+	found, _, ok, err := p.at[0].FindKeys(ctx, c.purse, c.keys.Journal)
+	if err != nil || !ok {
+		return "", errors.Join(err, failed("the rotated keys were not found"))
+	}
+	records, err := p.at[0].OpenRecords(ctx, found, nil)
+	if err != nil {
+		return "", err
+	}
+	if _, err := compare([]fhir.Group{c.group}, "", records); err != nil {
+		return "", err
+	}
+	c.keys = found
+	return "the wallet's keys were replaced; the old ones are dead, and every record still opens", nil
+}
+
+// standingSuspended: a practitioner who is suspended reads nothing more, not even under an open access.
+func (p *play) standingSuspended(ctx context.Context) (string, error) {
+	nurse, err := p.practitioner(ctx, 0, "Ines Duarte", protocol.RoleNurse, "surgery")
+	if err != nil {
+		return "", err
+	}
+	id := protocol.PractitionerID(nurse.ID)
+	if _, err := p.at[0].GrantTemplate(ctx, p.lead.keys, "care-team", consent.Params{Grantee: consent.Grantee{Practitioner: id}, Labels: p.lead.label(p.leadClass())}, 0); err != nil {
+		return "", err
+	}
+	_, open, err := p.permitted(ctx, p.lead, nurse, p.leadClass())
+	if err != nil {
+		return "", err
+	}
+	row, err := p.at[0].Practitioner(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	if err := p.at[0].SetPractitioner(ctx, p.member(0), row, protocol.PractitionerSuspended, nil); err != nil {
+		return "", err
+	}
+	if _, _, err := p.at[0].Read(ctx, open); err == nil {
+		return "", failed("a suspended nurse read on")
+	}
+	if err := p.refused(ctx, nurse, p.leadClass(), protocol.NoCredential); err != nil {
+		return "", err
+	}
+	return "a nurse with the patient's consent was suspended by her hospital: the access that stood open ended with the next block, and she is refused", nil
+}
+
+// standingResolves: a member is found under its DID.
+func (p *play) standingResolves(ctx context.Context) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.net.Gateway(0)+api.PathDID, nil)
+	if err != nil {
+		return "", err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = res.Body.Close() }()
+	var doc struct {
+		ID     string            `json:"id"`
+		Method []json.RawMessage `json:"verificationMethod"`
+	}
+	raw, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	if err == nil {
+		err = json.Unmarshal(raw, &doc)
+	}
+	if err != nil || res.StatusCode != http.StatusOK || doc.ID == "" || len(doc.Method) == 0 {
+		return "", errors.Join(err, failed("no DID document (status %d)", res.StatusCode))
+	}
+	return fmt.Sprintf("the hospital resolves as %s", doc.ID), nil
+}
+
+// recordToSpare is a record of the lead that later steps do not need, with its author.
+func (p *play) recordToSpare() (client.Written, int, error) {
+	for _, w := range p.lead.written {
+		if string(w.Class) != p.leadClass() && !slices.Contains(p.spent, w.Record) {
+			p.spent = append(p.spent, w.Record)
+			return w, p.memberFor(w.Group.Source), nil
+		}
+	}
+	return client.Written{}, 0, errNothingLeft
+}
+
+// errNothingLeft: the data has too little for a step.
+var errNothingLeft = errors.New("the lead has no record to spare")
+
+func (p *play) skipped(err error) (string, error) {
+	if errors.Is(err, errNothingLeft) {
+		return "the data has too few records to show this", nil
+	}
+	return "", err
+}
+
+// amendSuperseded: the author corrects a record; both versions stay, each with its place.
+func (p *play) amendSuperseded(ctx context.Context) (string, error) {
+	w, author, err := p.recordToSpare()
+	if err != nil {
+		return p.skipped(err)
+	}
+	version := *w.Group
+	version.Resources = version.Resources[:1]
+	next, err := p.at[author].Amend(ctx, p.member(author), p.lead.keys.Handle(), w.Record, version)
+	if err != nil {
+		return "", err
+	}
+	rows, err := p.at[author].Records(ctx, p.lead.keys)
+	if err != nil {
+		return "", err
+	}
+	found := 0
+	for _, r := range rows {
+		if r.ID == w.Record || r.ID == next {
+			found++
+		}
+	}
+	if found != 2 {
+		return "", failed("%d of two versions are there", found)
+	}
+	return "the author put a corrected version beside a record; both stay reachable, and each names the other", nil
+}
+
+// amendDisputed: the patient disagrees, and her statement travels with the record.
+func (p *play) amendDisputed(ctx context.Context) (string, error) {
+	w, author, err := p.recordToSpare()
+	if err != nil {
+		return p.skipped(err)
+	}
+	if _, err := p.at[0].RequestAmendment(ctx, p.lead.keys, w.Record, "This was my sister, not me. Please correct it."); err != nil {
+		return "", err
+	}
+	if err := p.at[author].DenyAmendment(ctx, p.member(author), p.lead.keys.Journal, w.Record, protocol.DeniedAccurate); err != nil {
+		return "", err
+	}
+	if _, err := p.at[0].Dispute(ctx, p.lead.keys, w.Record, "I disagree: this was my sister."); err != nil {
+		return "", err
+	}
+	grantee := consent.Grantee{Practitioner: protocol.PractitionerID(p.other.ID)}
+	if _, err := p.at[0].GrantTemplate(ctx, p.lead.keys, "second-opinion", consent.Params{Grantee: grantee, Records: []protocol.RecordID{w.Record}}, 0); err != nil {
+		return "", err
+	}
+	a, err := p.at[0].RequestAccess(ctx, client.Actor(p.other), p.lead.keys.Journal, protocol.PurposeTreat, nil, []protocol.RecordID{w.Record})
+	records, err := p.opened(ctx, a, err)
+	if err != nil {
+		return "", err
+	}
+	if len(records) < 2 {
+		return "", failed("the statement did not travel with the record: %d opened", len(records))
+	}
+	return fmt.Sprintf("the author denied a correction, with its reason; the patient's disagreement now opens with the record for everybody who may read it (%d records in one access)", len(records)), nil
+}
+
+// eraseRecord: custodians refuse, every node deletes and attests, and the journal still verifies.
+func (p *play) eraseRecord(ctx context.Context) (string, error) {
+	w, _, err := p.recordToSpare()
+	if err != nil {
+		return p.skipped(err)
+	}
+	id, err := p.at[0].Erase(ctx, p.lead.keys, protocol.Erase{Records: []protocol.RecordID{w.Record}})
+	if err != nil {
+		return "", err
+	}
+	start := time.Now()
+	wait, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	e, err := p.at[0].AwaitErased(wait, p.lead.keys, id, 0)
+	if err != nil {
+		return "", err
+	}
+	rows, err := p.at[0].Records(ctx, p.lead.keys)
+	if err != nil {
+		return "", err
+	}
+	i := slices.IndexFunc(rows, func(r api.Record) bool { return r.ID == w.Record })
+	if i >= 0 {
+		if _, err := p.at[0].File(ctx, p.lead.keys, rows[i].Ciphertext); !client.IsErased(err) {
+			return "", failed("the file is served: %v", err)
+		}
+	}
+	return fmt.Sprintf("the patient erased a record: %d of %d nodes attested within %d ms that no byte of it is left", e.Attested, e.Nodes, time.Since(start).Milliseconds()), nil
+}
+
+// eraseHeld: under a legal hold a record is closed at once and goes when the hold does.
+func (p *play) eraseHeld(ctx context.Context) (string, error) {
+	w, author, err := p.recordToSpare()
+	if err != nil {
+		return p.skipped(err)
+	}
+	in := p.lead.keys.Journal
+	hold, err := p.at[author].SetHold(ctx, p.member(author), in, []protocol.RecordID{w.Record}, uint64(time.Now().Add(time.Hour).UnixMilli()), protocol.HoldLitigation)
+	if err != nil {
+		return "", err
+	}
+	id, err := p.at[0].Erase(ctx, p.lead.keys, protocol.Erase{Records: []protocol.RecordID{w.Record}})
+	if err != nil {
+		return "", err
+	}
+	wait, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	e, err := p.at[0].AwaitErased(wait, p.lead.keys, id, 0)
+	if err != nil {
+		return "", err
+	}
+	if e.Held != 1 || e.Count != 0 {
+		return "", failed("%d held and %d erased, expected the held one alone", e.Held, e.Count)
+	}
+	holds, err := p.at[0].Holds(ctx, client.Patient(p.lead.keys), in)
+	if err != nil || len(holds) == 0 {
+		return "", errors.Join(err, failed("the patient does not see the hold"))
+	}
+	if err := p.at[author].LiftHold(ctx, p.member(author), in, hold); err != nil {
+		return "", err
+	}
+	for {
+		all, err := p.at[0].Erasures(wait, p.lead.keys)
+		if err != nil {
+			return "", err
+		}
+		if slices.ContainsFunc(all, func(e api.Erasure) bool {
+			return e.What == "release" && e.Through && e.Attested == e.Nodes && e.Count == 1
+		}) {
+			return "a record under a legal hold, which the patient sees, was closed to everybody at once; when the hold was lifted its bytes went, and every node attested", nil
+		}
+		select {
+		case <-wait.Done():
+			return "", failed("the held record was not erased when the hold was lifted: %+v", all)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// eraseVerifies: the journal with its erasures is still complete, offline.
+func (p *play) eraseVerifies(ctx context.Context) (string, error) {
+	r, _, err := p.at[0].Verify(ctx, p.lead.keys, proof.Options{Now: uint64(time.Now().UnixMilli())}, nil)
+	if err != nil {
+		return "", err
+	}
+	if !r.OK {
+		return "", failed("%s", r.Failures[0])
+	}
+	return fmt.Sprintf("the journal, with what was erased shown as erased, is complete: %d entries, %d proofs", r.Counts.Entries, r.Counts.Receipts), nil
+}
+
+// recoverVetoed: an attempt while the wallet is there is vetoed.
+func (p *play) recoverVetoed(ctx context.Context) (string, error) {
+	n := wallet.Network{Chain: p.chain(), Gateway: p.net.Gateway(0)}
+	pt := p.cast[len(p.cast)-1]
+	var family, providers []wallet.GuardianOffer
+	purses := map[[16]byte]*wallet.Wallet{}
+	offer := func(to *[]wallet.GuardianOffer) error {
+		g := wallet.New(n)
+		o, err := g.OfferGuardian()
+		purses[o.ID], *to = g, append(*to, o)
+		return err
+	}
+	for range 3 {
+		if err := offer(&family); err != nil {
+			return "", err
+		}
+	}
+	for range 2 {
+		if err := offer(&providers); err != nil {
+			return "", err
+		}
+	}
+	policy, err := wallet.NewGuardianPolicy(uint64(recoveryDelay.Milliseconds()), []int{2, 1}, [][]wallet.GuardianOffer{family, providers})
+	if err != nil {
+		return "", err
+	}
+	if err := p.at[0].SetGuardians(ctx, pt.keys, &policy); err != nil {
+		return "", err
+	}
+	for _, o := range []wallet.GuardianOffer{family[0], family[1], providers[1]} {
+		kit, err := wallet.Kit{Network: n, Handle: pt.keys.Handle(), Policy: protocol.Encode(policy), Note: "for " + pt.name}.Seal(o)
+		if err != nil {
+			return "", err
+		}
+		g, err := purses[o.ID].OpenKit(kit)
+		if err != nil {
+			return "", err
+		}
+		p.guardians = append(p.guardians, g)
+	}
+	s, _, _, err := p.successor()
+	if err != nil {
+		return "", err
+	}
+	id, err := p.at[0].ProposeRecovery(ctx, p.guardians[0], s)
+	if err != nil {
+		return "", err
+	}
+	if err := rejected(p.at[0].ApproveRecovery(ctx, p.guardians[0], id), protocol.AlreadySpoken); err != nil {
+		return "", err
+	}
+	if err := p.at[0].VetoRecovery(ctx, pt.keys, id); err != nil {
+		return "", err
+	}
+	if err := rejected(p.at[0].ApproveRecovery(ctx, p.guardians[1], id), protocol.RecoveryOver); err != nil {
+		return "", err
+	}
+	return "a guardian tried to take a journal over while its wallet was there: one guardian counts once, and the patient vetoed it", nil
+}
+
+// successor is a new wallet for the journal that is recovered.
+func (p *play) successor() (wallet.Successor, *wallet.JournalKeys, *wallet.Wallet, error) {
+	w := wallet.New(wallet.Network{Chain: p.chain(), Gateway: p.net.Gateway(0)})
+	h := p.guardians[0].Kit.Handle
+	if _, err := w.AdoptJournal(h, "recovered"); err != nil {
+		return wallet.Successor{}, nil, nil, err
+	}
+	k, err := w.Keys(h.Journal)
+	if err != nil {
+		return wallet.Successor{}, nil, nil, err
+	}
+	return k.Successor(p.chain()), k, w, nil
+}
+
+// recoverLost: the wallet is lost; two of three of the family and one of two doctors bring the journal to a new one.
+func (p *play) recoverLost(ctx context.Context) (string, error) {
+	pt := p.cast[len(p.cast)-1]
+	s, k, purse, err := p.successor()
+	if err != nil {
+		return "", err
+	}
+	id, err := p.at[0].ProposeRecovery(ctx, p.guardians[1], s)
+	if err != nil {
+		return "", err
+	}
+	for _, g := range []int{0, 2} {
+		if err := p.at[0].ApproveRecovery(ctx, p.guardians[g], id); err != nil {
+			return "", err
+		}
+	}
+	wait, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for {
+		if _, err := p.at[0].Journal(wait, client.Patient(k), k.Journal); err == nil {
+			break
+		}
+		select {
+		case <-wait.Done():
+			return "", failed("the journal did not change hands")
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	_, err = p.at[0].Do(ctx, client.Patient(pt.keys), k.Journal, &protocol.VetoRecovery{Recovery: id})
+	if err := rejected(err, protocol.WrongKey); err != nil {
+		return "", err
+	}
+	records, err := p.at[0].OpenRecords(ctx, k, nil)
+	if err != nil {
+		return "", err
+	}
+	pt.keys, pt.wallet = k, purse
+	if pt == p.lead { // whose records were amended and erased
+		return fmt.Sprintf("three guardians recovered the journal; %d records open for the new wallet", len(records)), nil
+	}
+	n, err := compare(pt.groups, "", records)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("the wallet is lost: two of the family and a doctor proposed a new one; after %s of delay the journal changed hands by itself, the old key is dead, and all %s open, through the custodians", recoveryDelay, count(n, "resource")), nil
+}
