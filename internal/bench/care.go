@@ -31,7 +31,11 @@ func measureRead(ctx context.Context, r *run) error {
 	if err != nil {
 		return err
 	}
-	var reads, commits, releases []time.Duration
+	glass, err := s.admitMedic(ctx, d)
+	if err != nil {
+		return err
+	}
+	var reads, emergencies, commits, releases []time.Duration
 	for i := range pick(r, 60, 15) {
 		start := time.Now()
 		contract, err := d.c.Grant(ctx, d.other, protocol.Grant{Policy: d.policy, NotAfter: uint64(start.UnixMilli()) + 3600_000})
@@ -49,8 +53,15 @@ func measureRead(ctx context.Context, r *run) error {
 		if _, err := s.net.Nodes[0].Custodian().Release(ctx, custodian.Request{Access: access, Generation: d.c.Network.Generation, Records: d.records, Capsules: d.capsules}); err != nil {
 			return err
 		}
+		release := time.Since(start)
+		start = time.Now()
+		if err := glass(ctx); err != nil {
+			return err
+		}
+		emergency := time.Since(start)
 		if i > 0 {
-			reads, commits, releases = append(reads, read), append(commits, commit), append(releases, time.Since(start))
+			emergencies = append(emergencies, emergency)
+			reads, commits, releases = append(reads, read), append(commits, commit), append(releases, release)
 		}
 		if err := d.c.Revoke(ctx, d.other, contract); err != nil {
 			return err
@@ -59,6 +70,7 @@ func measureRead(ctx context.Context, r *run) error {
 	p95 := quantile(commits, 0.95)
 	r.add("read, request to plaintext of 20 records, 4 members, p50", quantile(reads, 0.5), "ms", "ms commit p50", quantile(commits, 0.5))
 	r.add("read, request to plaintext of 20 records, 4 members, p95", quantile(reads, 0.95), "ms", "ms commit p95", p95)
+	r.add("break-glass, request with its sealed reason to plaintext of 20 records, p95", quantile(emergencies, 0.95), "ms", "ms of an ordinary read p95", quantile(reads, 0.95))
 	exchange, err := exchanges()
 	if err != nil {
 		return err
@@ -119,6 +131,31 @@ func (d *doctor) fill(ctx context.Context) error {
 		d.records, d.capsules = append(d.records, row.ID), append(d.capsules, capsule.Bytes())
 	}
 	return nil
+}
+
+// admitMedic lets an emergency physician break the glass for the doctor's records; each call does.
+func (s *stage) admitMedic(ctx context.Context, d *doctor) (func(context.Context) error, error) {
+	id := protocol.PractitionerID(wallet.NewRecordID())
+	a := wallet.NewPractitioner(wallet.Network{Chain: s.net.Genesis.Chain, Gateway: s.net.Gateway(0)}, id, "Dr. Night")
+	if err := d.c.RegisterPractitioner(ctx, client.Actor(s.net.Member(0)), id, a.Key.Public(), protocol.RoleEmergencyPhysician,
+		uint64(time.Now().Add(time.Hour).UnixMilli()), a.Name, "emergency medicine"); err != nil {
+		return nil, err
+	}
+	if _, err := d.c.GrantTemplate(ctx, d.patient, "emergency-card", consent.Params{Records: d.records}, 0); err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error {
+		access, _, err := d.c.BreakGlass(ctx, client.Actor(a), protocol.MemberID(s.net.Member(0).ID), client.Emergency{Journal: d.patient.Journal,
+			Purpose: protocol.PurposeBreakGlass, Records: d.records, Reason: "Unconscious."})
+		if err != nil {
+			return err
+		}
+		records, liars, err := d.c.Read(ctx, access)
+		if err == nil && (len(records) != readRecords || len(liars) > 0) {
+			err = fmt.Errorf("%w: %d records were read, %d custodians lied", errAnswer, len(records), len(liars))
+		}
+		return err
+	}, nil
 }
 
 func (d *doctor) read(ctx context.Context) (protocol.AccessID, error) {
