@@ -55,6 +55,7 @@ var measurements = []measurement{
 	{"actions-4", func(ctx context.Context, r *run) error { return r.measureActions(ctx, 4) }},
 	{"read", measureRead},
 	{"import", measureImport},
+	{"erase", measureErase},
 	{"map", measureMap},
 	{"receipt", measureReceipt},
 }

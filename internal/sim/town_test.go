@@ -158,11 +158,11 @@ func (t *town) envelope() *protocol.Verified {
 			return t.sign(patient, in, &protocol.Revoke{Contract: known[len(known)-1-t.n(min(len(known), 5))]})
 		}
 		return t.sign(patient, in, &protocol.Revoke{Contract: protocol.ContractID{1}})
-	case c < 87:
+	case c < 86:
 		return t.forgetting(patient)
-	case c < 91:
+	case c < 89:
 		return t.registering()
-	case c < 92:
+	case c < 93:
 		return t.governing()
 	case c < 97:
 		return t.controlling(patient)
