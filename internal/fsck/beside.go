@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/anamnesis-health/anamnesis/internal/ledger"
+	"github.com/anamnesis-health/anamnesis/internal/ledger/journal"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/keygen"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/state"
 	"github.com/anamnesis-health/anamnesis/internal/node"
@@ -103,7 +104,20 @@ func (c *check) missing(held map[protocol.Hash]bool) {
 			members = append(members, m.ID())
 		}
 	}
-	err := c.records(func(a *protocol.AddRecord) {
+	live, attested := map[protocol.Hash]bool{}, map[protocol.Hash]protocol.RecordID{}
+	err := c.records(func(view *ledger.View, a *protocol.AddRecord) {
+		gone, said, err := c.erased(view, a.Record)
+		if err != nil {
+			c.find(Fault, "ledger", "record %s: %v", a.Record, err)
+			return
+		}
+		if gone {
+			if said {
+				attested[a.Ciphertext] = a.Record
+			}
+			return
+		}
+		live[a.Ciphertext] = true
 		for _, id := range vault.Placement(a.Ciphertext, members, 3) {
 			if id == c.self.ID() && !held[a.Ciphertext] {
 				c.find(Note, "vault", "file %s of record %s belongs here and is not held; a running node fetches it", a.Ciphertext, a.Record)
@@ -113,10 +127,29 @@ func (c *check) missing(held map[protocol.Hash]bool) {
 	if err != nil {
 		c.find(Fault, "ledger", "%v", err)
 	}
+	for hash, record := range attested {
+		if held[hash] && !live[hash] { // else another record names the same file
+			c.find(Fault, "vault", "file %s of record %s is here; it was erased, and this member attested that it keeps no byte of it", hash, record)
+		}
+	}
+}
+
+// erased tells whether a record's file is to go, and whether this member has attested that it is gone here.
+func (c *check) erased(view *ledger.View, id protocol.RecordID) (gone, attested bool, err error) {
+	row, ok, err := journal.Record(view, id)
+	if err != nil || !ok {
+		return false, false, err
+	}
+	by, err := journal.Gone(view, journal.Named{ID: id, Row: row})
+	if err != nil || by.IsZero() {
+		return false, false, err
+	}
+	attested, err = journal.Attested(view, by, c.self.ID())
+	return true, attested, err
 }
 
 // records visits the records' entries in the node's ledger.
-func (c *check) records(fn func(*protocol.AddRecord)) error {
+func (c *check) records(fn func(*ledger.View, *protocol.AddRecord)) error {
 	store, err := state.OpenPebble(filepath.Join(c.dir, "ledger"), state.PebbleOptions{ReadOnly: true})
 	if err != nil {
 		return err
@@ -144,7 +177,7 @@ func (c *check) records(fn func(*protocol.AddRecord)) error {
 		if err := protocol.Decode(s.Entry.Action, &a); err != nil {
 			return err
 		}
-		fn(&a)
+		fn(view, &a)
 	}
 	return nil
 }

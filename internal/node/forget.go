@@ -2,8 +2,12 @@ package node
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -20,6 +24,7 @@ import (
 
 const (
 	erasuresLook = 100 * time.Millisecond // between looks whether the ledger has caught up
+	sizeWait     = 3 * time.Second        // for the other nodes' answers
 	attestLook   = 5 * time.Second        // between looks for what is left to attest, besides those after each block
 	attestAgain  = time.Minute            // after which an erasure's files are looked at once more
 	attestAtOnce = 16                     // erasures
@@ -27,23 +32,24 @@ const (
 	deleteAtOnce = 16
 )
 
-// applyErasures waits until this node's ledger has caught up with what a quorum has seen, deletes what it says is erased, and lets the vault serve. It
+// applyErasures waits until this node's ledger has caught up with a quorum's, deletes what it says is erased, and lets the vault serve. It
 // fails closed: a node that cannot reach a quorum cannot know what was erased, and serves no files. False: the node stops.
 func (n *Node) applyErasures(ctx context.Context) bool {
+	target, known := uint64(0), false
 	for first := true; ; first = false {
-		if !n.engine.Syncing() {
-			n.witness.ensureFresh(ctx)
-			if size, _, ok := n.witness.Fresh(); ok && n.ledger.Head().Size >= size {
-				err := n.replicator.Recover(ctx)
-				if err == nil {
-					return true
-				}
-				if ctx.Err() == nil {
-					n.log.Error("what was erased could not be deleted; the vault does not serve", "error", err)
-				}
-			} else if first {
-				n.log.Info("the vault waits for what was erased in the meantime")
+		if !known {
+			target, known = n.quorumSize(ctx)
+		}
+		if known && n.ledger.Head().Size >= target {
+			err := n.replicator.Recover(ctx)
+			if err == nil {
+				return true
 			}
+			if ctx.Err() == nil {
+				n.log.Error("what was erased could not be deleted; the vault does not serve", "error", err)
+			}
+		} else if first {
+			n.log.Info("the vault waits for what was erased in the meantime")
 		}
 		select {
 		case <-ctx.Done():
@@ -51,6 +57,45 @@ func (n *Node) applyErasures(ctx context.Context) bool {
 		case <-time.After(erasuresLook):
 		}
 	}
+}
+
+// quorumSize asks the other nodes how many entries their ledgers have by now, and gives the largest answer once a quorum, this node included, has
+// answered: of those who agreed on any block, an honest one is among them.
+func (n *Node) quorumSize(ctx context.Context) (uint64, bool) {
+	ctx, cancel := context.WithTimeout(ctx, sizeWait)
+	defer cancel()
+	peers := n.peerList()
+	answers := make(chan uint64, len(peers))
+	var all sync.WaitGroup
+	for _, p := range peers {
+		all.Go(func() {
+			if size, err := p.size(ctx); err == nil {
+				answers <- size
+			}
+		})
+	}
+	all.Wait()
+	close(answers)
+	largest, have := n.ledger.Head().Size, 1
+	for size := range answers {
+		largest, have = max(largest, size), have+1
+	}
+	return largest, have >= threshold.Threshold(len(n.cluster()))
+}
+
+// size asks a node how many entries its ledger has.
+func (p *peer) size(ctx context.Context) (size uint64, err error) {
+	res, err := p.do(ctx, http.MethodGet, "/size", nil, -1)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	return size, json.NewDecoder(io.LimitReader(res.Body, 64)).Decode(&size)
+}
+
+func (n *Node) serveSize(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = fmt.Fprintf(w, "%d\n", n.ledger.Head().Size)
 }
 
 // ownsFile tells whether the file that an erased record names is here and was made for this record: by its capsule. An author can name any

@@ -3,7 +3,10 @@ package node_test
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -11,6 +14,7 @@ import (
 	"github.com/anamnesis-health/anamnesis/internal/api"
 	"github.com/anamnesis-health/anamnesis/internal/client"
 	"github.com/anamnesis-health/anamnesis/internal/custodian"
+	"github.com/anamnesis-health/anamnesis/internal/fsck"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/consent"
 	"github.com/anamnesis-health/anamnesis/internal/wallet"
 	"github.com/anamnesis-health/anamnesis/protocol"
@@ -147,6 +151,18 @@ func TestErasure(t *testing.T) {
 	w.ok(w.net.Stop())
 	w.searchFolders(traces)
 	check(t, dir)
+
+	// A node that kept the file after all is found out by a check of its folder.
+	name, _ := w.vaultFile(2, row.Ciphertext)
+	w.ok(os.MkdirAll(filepath.Dir(name), 0o700))
+	w.ok(os.WriteFile(name, file, 0o600))
+	r, err := fsck.Run(w.ctx, fsck.Options{Dir: dir})
+	w.ok(err)
+	if !slices.ContainsFunc(r.Findings, func(f fsck.Finding) bool {
+		return f.Level == fsck.Fault && strings.Contains(f.Detail, "attested that it keeps no byte")
+	}) {
+		t.Errorf("%+v", r.Findings)
+	}
 }
 
 // Readers ask while the patient erases: whoever got something stands before the erasure in the log.
