@@ -27,6 +27,13 @@ var titles = map[string]string{
 	"other-class-refused": "A class outside the grant", "read-back-everything": "Everything read back and compared",
 	"expires-by-itself": "The grant ends by itself", "revoked-at-once": "The patient changes their mind", "break-in-fails": "A break-in by custodians",
 	"log": "The patient looks who read what", "receipts": "Receipts", "complete-offline": "Proof, offline", "tampering-caught": "Tampering",
+
+	"claim-provisional-journal": "A patient without a wallet", "claim-wrong-ways-fail": "Codes that are guessed or stolen", "claim-takes-over": "She claims her journal",
+	"breakglass-refused-without-card": "An emergency, and no emergency card", "breakglass-reads": "The glass is broken", "breakglass-reviewed": "And reviewed",
+	"delegate-reads": "A daughter helps", "delegate-ends-by-itself": "Her time is over", "device-cut-off": "A stolen phone", "device-keys-rotated": "New keys",
+	"standing-suspended": "A nurse is suspended", "standing-resolves": "Who is this hospital?", "amend-superseded": "A record is corrected",
+	"amend-disputed": "The patient disagrees", "erase-record": "A record is forgotten", "erase-under-hold": "A court wants it kept for now",
+	"erase-still-complete": "The log is still complete", "recover-vetoed": "Somebody tries to take a journal over", "recover-lost-wallet": "A lost wallet",
 }
 
 func (n *narrator) begin(name string) {

@@ -201,7 +201,7 @@ func (p *play) breakglassRefused(ctx context.Context) (string, error) {
 	if err := p.refusedAs(err, protocol.NoContract, protocol.Ended, protocol.WrongPurpose, protocol.Withdrawn); err != nil {
 		return "", err
 	}
-	return "the patient has switched the emergency card off: breaking the glass was refused, and written down", nil
+	return "the patient had made no emergency card: breaking the glass was refused, and written down", nil
 }
 
 // breakglassReads: with the card, an emergency doctor who types its short form reads exactly the classes it names.
