@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/anamnesis-health/anamnesis/internal/api"
 	"github.com/anamnesis-health/anamnesis/internal/client"
+	"github.com/anamnesis-health/anamnesis/internal/fhir"
+	"github.com/anamnesis-health/anamnesis/internal/ledger/consent"
 	"github.com/anamnesis-health/anamnesis/internal/wallet"
 	"github.com/anamnesis-health/anamnesis/protocol"
 )
@@ -21,17 +24,26 @@ func (c *cli) journalCommand() *cobra.Command {
 	return cmd
 }
 
+// emergencyClasses are what emergency teams may see of a new journal unless its patient says otherwise.
+var emergencyClasses = []string{string(fhir.Allergies), string(fhir.Medications), string(fhir.Problems)}
+
 func (c *cli) journalOpen() *cobra.Command {
-	return c.command(&cobra.Command{
+	var emergency string
+	cmd := c.command(&cobra.Command{
 		Use:   "open [NAME]",
 		Short: "Open a journal on the ledger, or find one again after a recovery",
 		Long: `Opens a journal: a stream of entries on the ledger that only your wallet controls. NAME is for yourself and stays in the
 wallet ("main" if you give none). Nothing on the ledger links two journals of one wallet, so a second one can be for
 what you want to keep apart.
 
-The first journal ties the wallet to the network of the gateway, and to its trust root.`,
+The first journal ties the wallet to the network of the gateway, and to its trust root.
+
+A new journal lets emergency physicians and paramedics break the glass for a few classes, with a reason that you see and a review
+by somebody else, and only whoever has your handle or card can ask. --emergency names other classes, or none. It is a contract like
+any other: ` + "`anamnesis consent list`" + ` shows it, and you can revoke it.`,
 		Example: `
 anamnesis journal open
+anamnesis journal open --emergency none
 anamnesis journal open psychiatry --gateway http://127.0.0.1:8080`,
 		Args: cobra.MaximumNArgs(1),
 	}, func(ctx context.Context, args []string) error {
@@ -39,11 +51,33 @@ anamnesis journal open psychiatry --gateway http://127.0.0.1:8080`,
 		if len(args) == 1 {
 			name = args[0]
 		}
-		return c.openJournal(ctx, name)
+		var seen []fhir.Class
+		if emergency != "none" {
+			var err error
+			if seen, err = classes(strings.Split(emergency, ",")); err != nil {
+				return err
+			}
+		}
+		return c.openJournal(ctx, name, seen)
 	})
+	cmd.Flags().StringVar(&emergency, "emergency", strings.Join(emergencyClasses, ","), "`CLASSES` that emergency teams may see, separated by commas, or none")
+	return cmd
 }
 
-func (c *cli) openJournal(ctx context.Context, name string) error {
+// letEmergencies grants the emergency card's contract on a new journal.
+func letEmergencies(ctx context.Context, net *client.Client, keys *wallet.JournalKeys, classes []fhir.Class) error {
+	if len(classes) == 0 {
+		return nil
+	}
+	var labels []protocol.Label
+	for _, class := range classes {
+		labels = append(labels, keys.Handle().Label(string(class)))
+	}
+	_, err := net.GrantTemplate(ctx, keys, "emergency-card", consent.Params{Labels: labels}, 0)
+	return err
+}
+
+func (c *cli) openJournal(ctx context.Context, name string, emergency []fhir.Class) error {
 	p, err := c.openWallet()
 	if err != nil {
 		return err
@@ -68,6 +102,11 @@ func (c *cli) openJournal(ctx context.Context, name string) error {
 	if err := c.save(p); err != nil {
 		return err
 	}
+	if !found {
+		if err := letEmergencies(ctx, net, keys, emergency); err != nil {
+			return err
+		}
+	}
 	h := keys.Handle()
 	v := journalView{ID: j.ID, Name: j.Nickname, Handle: &h, Opened: row.Opened, Sponsor: namesOf(net, nil).member(row.Sponsor), Entries: row.Count, Found: found}
 	return c.show(v, func(out io.Writer) {
@@ -77,6 +116,9 @@ func (c *cli) openJournal(ctx context.Context, name string) error {
 			fmt.Fprintf(out, "Journal %q is open on %s, sponsored by %s.\n\n", j.Nickname, net.Network.Chain, v.Sponsor)
 		}
 		fmt.Fprintf(out, "  %s\n\n", h)
+		if !found && len(emergency) > 0 {
+			fmt.Fprintf(out, "In an emergency, physicians and paramedics who have it may read %s, with a reason that you see (`anamnesis consent list`).\n", classList(emergency))
+		}
 		fmt.Fprintln(out, "That is its handle: give it to those who treat you, so that they can name your data. It opens nothing by itself.")
 		fmt.Fprintln(out, "Next: let an organisation add records, such as")
 		fmt.Fprintf(out, "  anamnesis consent grant --template contributor --to member:%s\n", slug(net.Network.Members[0].Name))
@@ -150,4 +192,12 @@ func listJournals(ctx context.Context, net *client.Client, w *wallet.Wallet) (vi
 			KeyEpoch: j.KeyEpoch, LabelEpoch: j.LabelEpoch, Adopted: j.Adopted})
 	}
 	return views, nil
+}
+
+func classList(classes []fhir.Class) string {
+	names := make([]string, len(classes))
+	for i, class := range classes {
+		names[i] = string(class)
+	}
+	return strings.Join(names, ", ")
 }

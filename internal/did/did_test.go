@@ -186,7 +186,9 @@ func TestResolveWeb(t *testing.T) {
 		"another's": answer(WebDocument(Subject{DID: id + "c", Key: protocol.PublicKey{1}, Standing: true})),
 		"no key":    answer(Document{Context: []string{contextDID}, ID: id, VerificationMethod: []Method{{ID: id + "#1", Type: multikey, PublicKeyMultibase: "zz"}}}),
 		"not JSON":  func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) },
-		"endless":   func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(bytes.Repeat([]byte(" "), DocumentBytesMax+1)) },
+		"endless": func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.Write(bytes.Repeat([]byte(" "), DocumentBytesMax+1))
+		},
 	} {
 		serve = bad
 		if _, err := Resolve(t.Context(), id); !errors.Is(err, ErrDocument) {

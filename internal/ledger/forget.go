@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"github.com/anamnesis-health/anamnesis/internal/ledger/consent"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/exec"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/journal"
 	"github.com/anamnesis-health/anamnesis/protocol"
@@ -14,7 +15,11 @@ func forget(c *exec.Context, by actor, action protocol.Action, salt [16]byte) (r
 		if !patient {
 			return protocol.NotEntitled, true
 		}
-		return journal.Erase(c, a, salt), true
+		reason := journal.Erase(c, a, salt)
+		if reason == protocol.Accepted && a.Everything {
+			consent.DropCard(c)
+		}
+		return reason, true
 	case *protocol.AttestErasure:
 		if !member || by.Custodian == 0 {
 			return protocol.NotACustodian, true

@@ -43,7 +43,7 @@ type LogLine struct {
 	Advice    string                `json:"advice,omitempty"`
 	Access    string                `json:"access,omitempty"` // id of the access
 	Deadline  uint64                `json:"deadline_ms,omitempty"`
-	Verdict   string                `json:"verdict,omitempty"` // of a review
+	Verdict   string                `json:"verdict,omitempty"`   // of a review
 	Contracts []protocol.ContractID `json:"contracts,omitempty"` // granted, ended or revoked; of an access: those that decided
 	Contract  *LogContract          `json:"contract,omitempty"`
 	Text      string                `json:"text"` // the whole in a sentence

@@ -232,7 +232,7 @@ func newCourt(contracts []Active, req Request, grounds []Ground) *court {
 		if v, ok := c.voice(contract, req, grounds); ok {
 			c.voices = append(c.voices, v)
 			c.policies += len(v.policies)
-			for _, p := range slices.Concat(v.policies, v.ifPossible) {
+			for _, p := range slices.Concat(v.policies, v.anyway, v.ifPossible) { // whatever may run, be it to explain a refusal
 				c.asks = c.asks.or(p.asks)
 			}
 		}
