@@ -291,7 +291,7 @@ func (p *play) grantAndRead(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("granted %s for %s; the doctor read %s in %d ms, equal to the input one by one", p.leadClass(), shortWindow, count(n, "resource"), took.Milliseconds()), nil
+	return fmt.Sprintf("granted %s for %s; the doctor read %s in %d ms, equal to the input one by one", p.leadClass(), shortWindow, resources(n), took.Milliseconds()), nil
 }
 
 func (p *play) otherClassRefused(ctx context.Context) (string, error) {

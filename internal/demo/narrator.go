@@ -90,12 +90,12 @@ func (n *narrator) close(r Result, err error) {
 		verdict, r.Patients, r.ResourcesIn, r.ResourcesRead, r.Records, r.Entries, r.Reads.Permitted, r.Reads.Refused, r.Receipts, r.Tampering, r.Tampering, r.Seconds)
 }
 
-// count is a number and its noun: 1 resource, 2 resources.
-func count(n int, noun string) string {
+// resources counts them: 1 resource, 2 resources.
+func resources(n int) string {
 	if n == 1 {
-		return "1 " + noun
+		return "1 resource"
 	}
-	return fmt.Sprintf("%d %ss", n, noun)
+	return fmt.Sprintf("%d resources", n)
 }
 
 func wrap(s string, width int, indent string) string {

@@ -136,7 +136,7 @@ func (p *play) claimProvisional(ctx context.Context) (detail string, err error) 
 		return "", err
 	}
 	p.claimed = c
-	return fmt.Sprintf("a hospital opened a journal for a patient without a wallet, wrote %s into it, and its doctor read them; a one-time code was printed", count(n, "resource")), nil
+	return fmt.Sprintf("a hospital opened a journal for a patient without a wallet, wrote %s into it, and its doctor read them; a one-time code was printed", resources(n)), nil
 }
 
 // claimWrongWays: a guessed code, the right one at another organisation, and a stolen one without the date of birth.
@@ -191,7 +191,7 @@ func (p *play) claimTakesOver(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("the patient claimed the journal with a wallet of her own; the hospital's key and the code are dead, and the %s from before open for her, through the custodians", count(n, "resource")), nil
+	return fmt.Sprintf("the patient claimed the journal with a wallet of her own; the hospital's key and the code are dead, and the %s from before open for her, through the custodians", resources(n)), nil
 }
 
 // breakglassRefused: without a contract for emergencies nobody breaks the glass.
@@ -247,7 +247,7 @@ func (p *play) breakglassReads(ctx context.Context) (detail string, err error) {
 		}
 	}
 	return fmt.Sprintf("the emergency doctor typed the card's %d characters and read %s of %s in %d ms; another class, and a doctor without an emergency role, were refused",
-		16, count(n, "resource"), p.leadClass(), took.Milliseconds()), nil
+		16, resources(n), p.leadClass(), took.Milliseconds()), nil
 }
 
 // breakglassReviewed: somebody else at the hospital reviews it; patient and reviewer alone read the reason.
@@ -319,7 +319,7 @@ func (p *play) delegateReads(ctx context.Context) (string, error) {
 	if err := p.at[0].Delegate(ctx, client.Actor(daughter), in, protocol.Delegate{Key: key, Proof: signed, Level: protocol.LevelSee, NotAfter: until}); err == nil {
 		return "", failed("a delegation was passed on beyond its level")
 	}
-	return fmt.Sprintf("the patient let her daughter see %s for %s; the daughter read %s; another class, and passing it on to a friend, were refused", p.leadClass(), delegationWindow, count(n, "resource")), nil
+	return fmt.Sprintf("the patient let her daughter see %s for %s; the daughter read %s; another class, and passing it on to a friend, were refused", p.leadClass(), delegationWindow, resources(n)), nil
 }
 
 // delegateEnds: as on an eighteenth birthday, it is over when its time is.
@@ -391,7 +391,7 @@ func (p *play) deviceCutOff(ctx context.Context) (string, error) {
 	if _, err := ask(); rejected(err, protocol.DeviceRevoked) != nil {
 		return "", rejected(err, protocol.DeviceRevoked)
 	}
-	return fmt.Sprintf("a phone read %s without holding anything that decrypts; stolen, it was cut off by one action, in the middle of an open access", count(n, "resource")), nil
+	return fmt.Sprintf("a phone read %s without holding anything that decrypts; stolen, it was cut off by one action, in the middle of an open access", resources(n)), nil
 }
 
 // deviceRotated: the wallet replaces its keys, and reads on.
@@ -765,5 +765,5 @@ func (p *play) recoverLost(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("the wallet is lost: two of the family and a doctor proposed a new one; after %s of delay the journal changed hands by itself, the old key is dead, and all %s open, through the custodians", recoveryDelay, count(n, "resource")), nil
+	return fmt.Sprintf("the wallet is lost: two of the family and a doctor proposed a new one; after %s of delay the journal changed hands by itself, the old key is dead, and all %s open, through the custodians", recoveryDelay, resources(n)), nil
 }

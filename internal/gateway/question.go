@@ -5,7 +5,6 @@ import (
 
 	"github.com/anamnesis-health/anamnesis/internal/api"
 	"github.com/anamnesis-health/anamnesis/internal/ledger"
-	"github.com/anamnesis-health/anamnesis/internal/ledger/consent"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/journal"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/registry"
 	"github.com/anamnesis-health/anamnesis/protocol"
@@ -82,13 +81,4 @@ func (a asker) isPatientOf(id protocol.JournalID) bool {
 // is tells whether the asker is this signer, whatever key it had then. Delegates of one journal differ by their keys.
 func (a asker) is(s protocol.Signer) bool {
 	return a.signer.Kind == s.Kind && a.signer.ID == s.ID && (s.Kind != protocol.ActorDelegate || a.signer.Key == s.Key)
-}
-
-// principal is the asker as the contracts see it.
-func (a asker) principal() consent.Principal {
-	p := consent.Principal{Practitioner: a.actor.Practitioner, Member: a.actor.Member, Role: a.actor.Role, Credential: consent.CredentialActive}
-	if !a.actor.Credential {
-		p.Credential = consent.CredentialSuspended
-	}
-	return p
 }

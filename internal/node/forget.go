@@ -116,11 +116,10 @@ func (n *Node) ownsFile(ctx context.Context, r journal.Named) (bool, error) {
 	case err != nil:
 		return false, err
 	}
-	capsule, err := wallet.CapsuleOf(header)
-	if err != nil {
-		return true, nil // what was admitted has a capsule: the copy is damaged
+	if capsule, err := wallet.CapsuleOf(header); err == nil {
+		return n.madeFor(capsule, r)
 	}
-	return n.madeFor(capsule, r)
+	return true, nil // what was admitted has a capsule: the copy is damaged
 }
 
 // madeFor tells whether a capsule was made for a record.

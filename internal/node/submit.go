@@ -98,20 +98,19 @@ func (g *gatherer) send(ctx context.Context, batch []waiting) {
 		envelopes[i] = w.envelope
 	}
 	verified, errs := g.n.app.verifier.Verify(envelopes)
-	good := batch[:0]
-	envelopes = envelopes[:0]
+	good, passed := batch[:0], make([][]byte, 0, len(batch))
 	for i, w := range batch {
 		if errs[i] != nil {
 			w.done <- submitted{err: fmt.Errorf("%w: %w", ErrUnverified, errs[i])}
 			continue
 		}
-		good, envelopes = append(good, w), append(envelopes, w.envelope)
+		good, passed = append(good, w), append(passed, w.envelope)
 		g.n.app.own.put(verified[i])
 	}
 	if len(good) == 0 {
 		return
 	}
-	results, err := g.n.SubmitParcel(ctx, protocol.EncodeParcel(envelopes))
+	results, err := g.n.SubmitParcel(ctx, protocol.EncodeParcel(passed))
 	for i, w := range good {
 		s := submitted{err: err}
 		if err == nil {

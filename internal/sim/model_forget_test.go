@@ -31,7 +31,6 @@ type erasureModel struct {
 	id      protocol.ErasureID
 	covered []protocol.RecordID
 	release bool
-	done    bool
 	count   uint32
 	said    []protocol.MemberID
 }
