@@ -33,6 +33,10 @@ anamnesis dev --members 7 --dir /tmp/seven --listen 127.0.0.1:9000`,
 	f.IntVar(&cfg.Members, "members", 4, "`N` organisations with a node, 1 to 16; one in three may fail or lie from 4 on")
 	f.StringVar(&cfg.Dir, "dir", "anamnesis-dev", "the network's `DIR`")
 	f.StringVar(&cfg.Listen, "listen", "127.0.0.1:8080", "`ADDRESS` of the first member's gateway; the others take free ports")
+	f.StringSliceVar(&cfg.Notify.AllowHosts, "allow-webhook", nil, "webhooks may lead to this `HOST`, inward or over http")
+	f.StringVar(&cfg.Notify.Mail.Relay, "mail-relay", "", "mails go through the relay at this `ADDRESS`, host:port")
+	f.StringVar(&cfg.Notify.Mail.From, "mail-from", "", "the `ADDRESS` that mails come from")
+	f.BoolVar(&cfg.Notify.Mail.MustTLS, "mail-tls", false, "send nothing to a relay that does not offer STARTTLS")
 	f.BoolVar(&verbose, "verbose", false, "log to standard error")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c.began = true

@@ -135,7 +135,7 @@ func (c *cli) commands() []*cobra.Command {
 		c.walletCommand(), c.journalCommand(), c.guardianCommand(), c.recoverCommand(), c.deviceCommand(), c.handleCommand(), c.consentCommand(), c.logCommand(), c.recordCommand(),
 		c.amendmentCommand(), c.eraseCommand(), c.holdCommand(),
 		c.delegateCommand(), c.cardCommand(), c.practitionerCommand(), c.accessCommand(),
-		c.verifyCommand(), c.didCommand(),
+		c.notifyCommand(), c.verifyCommand(), c.didCommand(),
 	}
 }
 

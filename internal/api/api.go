@@ -50,6 +50,12 @@ const (
 	PathReason        = "/v1/reasons/{hash}"             // GET (patient, its reader, the member's administrators) → the sealed reason
 	PathCard          = "/v1/cards/{id}"                 // GET (emergency roles) → Card
 	PathFile          = "/v1/files/{hash}"               // PUT (member or practitioner; the patient, a statement) bytes → StoredFile; GET (patient, or reader with ?access=) bytes
+
+	// Being told, and rights.
+	PathEvents        = "/v1/journals/{id}/events"                            // GET (patient) → text/event-stream of Notice; resumes with Last-Event-ID
+	PathSubscriptions = "/v1/journals/{id}/subscriptions"                     // GET (patient) → []Subscription at this gateway
+	PathSubscription  = "/v1/journals/{id}/subscriptions/{hash}"              // PUT (patient) Subscribe, whose SHA-256 is {hash} → Subscription; DELETE
+	PathConfirmation  = "/v1/journals/{id}/subscriptions/{hash}/confirmation" // PUT (patient) Confirmation
 )
 
 // Network tells a newcomer all that is public.
@@ -210,6 +216,48 @@ type Entries struct {
 	Entries []Entry `json:"entries"`
 	Next    uint64  `json:"next"`
 	Count   uint64  `json:"count"`
+}
+
+// Notice tells that something happened in a journal, without saying what about: the wallet shows that.
+type Notice struct {
+	Seq    uint64 `json:"seq"` // the entry's place in the journal
+	Time   uint64 `json:"time_ms"`
+	Kind   string `json:"kind"` // stable, for programs: access, access-refused, break-glass, …
+	Text   string `json:"text"`
+	Urgent bool   `json:"urgent"`
+}
+
+// Subscribe asks to be told at a place of one's own. The path names the SHA-256 of the body, so that the signature of the question covers it.
+type Subscribe struct {
+	Way    string   `json:"way"`    // webhook, mail
+	Target string   `json:"target"` // the webhook's https URL, or the mail address
+	Kinds  []string `json:"kinds"`  // only these kinds of notices; empty: all
+	Nonce  []byte   `json:"nonce"`  // 16 random bytes: each subscription is one of its own
+}
+
+// Subscription is where a gateway takes a journal's notices.
+type Subscription struct {
+	ID        protocol.Hash `json:"id"`
+	Way       string        `json:"way"`
+	Target    string        `json:"target"`
+	Kinds     []string      `json:"kinds"`
+	State     string        `json:"state"` // unconfirmed (a mail address, until the code in the first mail is told), active, broken (given up after days without success)
+	Made      uint64        `json:"made_ms"`
+	Waiting   uint64        `json:"waiting"`                // notices that are not delivered yet
+	Delivered uint64        `json:"delivered_ms,omitempty"` // the last success
+	Problem   string        `json:"problem,omitempty"`      // why the last attempt failed
+	Secret    string        `json:"secret,omitempty"`       // signs a webhook's deliveries; only in the answer to PUT
+}
+
+// Confirmation is the code that came with the first mail.
+type Confirmation struct {
+	Code string `json:"code"`
+}
+
+// Delivery is the body of a webhook.
+type Delivery struct {
+	Subscription protocol.Hash `json:"subscription"`
+	Notices      []Notice      `json:"notices"` // in the journal's order
 }
 
 // Contract is a contract as it stands.

@@ -19,6 +19,7 @@ var ranks = map[string]int{
 	"internal/ledger/registry": 20, "internal/ledger/consent": 20, "internal/ledger/journal": 20, "internal/ledger/keygen": 20,
 	"internal/ledger": 30, "internal/vault": 30, "internal/wallet": 30, "internal/fhir": 30,
 	"internal/ledger/ledgertest": 35, "internal/proof": 35,
+	"internal/notify":    38,
 	"internal/custodian": 40, "internal/consensus": 40, "internal/gateway": 40, "internal/synth": 40,
 	"internal/client": 45,
 	"internal/node":   50,
@@ -39,12 +40,13 @@ var only = []struct {
 	{"github.com/oasisprotocol/curve25519-voi", []string{"protocol", "internal/threshold"}, "one set of Ed25519 rules, in protocol"},
 	{"github.com/fxamacker/cbor", []string{"protocol", "internal/gateway"}, "one canonical encoding, in protocol; gateways show entries, whose actions are raw CBOR"},
 	{"gocloud.dev", []string{"internal/vault"}, "blobs are the vault's"},
+	{"modernc.org/sqlite", []string{"internal/notify"}, "the ledger and all that rests on it are in Pebble; SQLite is for what a gateway keeps by itself"},
 	{"github.com/spf13/cobra", []string{"cmd/anamnesis"}, "the packages know nothing of command lines"},
 	{"testing", []string{"internal/ledger/ledgertest", "internal/threshold/thresholdtest", "protocol/wiretest"}, "no test code in the program"},
 	{module + "protocol/wiretest", nil, "for tests"},
 	{module + "internal/ledger/ledgertest", nil, "for tests"},
 	{module + "internal/threshold/thresholdtest", nil, "for tests"},
-	{"math/rand", []string{"internal/synth", "internal/vault", "internal/bench", "internal/node", "protocol/wiretest"}, "what must be unguessable comes from crypto/rand; what is made up needs a seed, and the jitter of retries may be anything"},
+	{"math/rand", []string{"internal/synth", "internal/vault", "internal/bench", "internal/node", "internal/notify", "protocol/wiretest"}, "what must be unguessable comes from crypto/rand; what is made up needs a seed, and the jitter of retries may be anything"},
 }
 
 // browser packages build for js/wasm: wallets and auditors run them there.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/anamnesis-health/anamnesis/internal/api"
 	"github.com/anamnesis-health/anamnesis/internal/ledger"
+	"github.com/anamnesis-health/anamnesis/internal/notify"
 	"github.com/anamnesis-health/anamnesis/protocol"
 )
 
@@ -41,7 +42,12 @@ type Backend struct {
 	// Name asks the practitioner's member for the name behind the commitment; SetName keeps the name of this member's own practitioner.
 	Name    func(ctx context.Context, of protocol.MemberID, id protocol.PractitionerID) (api.PractitionerName, bool)
 	SetName func(id protocol.PractitionerID, name api.PractitionerName) error
-	Health  func() api.Health
-	Now     func() uint64 // UTC ms
-	Log     *slog.Logger
+	// Notices keeps where patients want to be told. Changed gives a channel that gets a value after blocks, and what ends it; Stopping is
+	// closed when the node stops.
+	Notices  *notify.Notifier
+	Changed  func() (<-chan struct{}, func())
+	Stopping <-chan struct{}
+	Health   func() api.Health
+	Now      func() uint64 // UTC ms
+	Log      *slog.Logger
 }

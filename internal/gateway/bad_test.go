@@ -352,6 +352,7 @@ func TestNoQuorumBlocksNobody(t *testing.T) {
 // The log of requests names nobody and nothing.
 func TestLogNamesNobody(t *testing.T) {
 	s := newSite(t)
+	close(s.stopping)
 	for _, q := range s.questions() {
 		for _, who := range s.actors() {
 			s.call(who.who, q.method, q.uri, q.body)

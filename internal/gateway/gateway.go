@@ -13,7 +13,8 @@ import (
 	"github.com/anamnesis-health/anamnesis/internal/ledger"
 )
 
-// server serves the routes. It is safe for concurrent use, and keeps nothing between requests but its own document and hints.
+// server serves the routes. It is safe for concurrent use, and keeps nothing between requests but its own document, hints, and how many
+// streams each journal has.
 type server struct {
 	Backend
 	gates  [gates]chan struct{}
@@ -22,6 +23,7 @@ type server struct {
 
 	hints    hints
 	desk     *desk
+	streams  streams
 	patience time.Duration // how long a request waits for its place
 }
 
@@ -35,6 +37,7 @@ const (
 	files
 	quorum // inside a request of another kind: it asks the other nodes for cosignatures
 	heavy
+	lasting // a connection that stays
 	gates
 )
 
@@ -58,7 +61,7 @@ func New(b Backend) http.Handler {
 
 func newServer(b Backend) *server {
 	s := &server{Backend: b, desk: newDesk(b.Drawer), bodies: make(chan struct{}, bodiesAtOnce), extra: make(chan struct{}, extraAtOnce), patience: patience}
-	for g, n := range [gates]int{light: lightAtOnce, submit: submitAtOnce, shares: sharesAtOnce, files: filesAtOnce, quorum: quorumAtOnce, heavy: heavyAtOnce} {
+	for g, n := range [gates]int{light: lightAtOnce, submit: submitAtOnce, shares: sharesAtOnce, files: filesAtOnce, quorum: quorumAtOnce, heavy: heavyAtOnce, lasting: streamsAtOnce} {
 		s.gates[g] = make(chan struct{}, n)
 	}
 	return s
@@ -155,6 +158,9 @@ type answer struct {
 	http.ResponseWriter
 	status int
 }
+
+// Unwrap lets http.ResponseController reach the connection.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 func (a *answer) WriteHeader(status int) {
 	if a.status == 0 {

@@ -36,6 +36,17 @@ const (
 	namesMax    = 512
 	namesWait   = 3 * time.Second
 
+	// StreamsJournalMax is how many streams of notices one journal has at once; streamBeat is how often a silent one shows that it is alive,
+	// streamWrite how long a listener may take to take what is sent, streamPause the least time between two looks at the ledger.
+	StreamsJournalMax = 16
+	streamBeat        = 15 * time.Second
+	streamWrite       = 20 * time.Second
+	streamPause       = 50 * time.Millisecond
+	streamPage        = 200
+	// ReaderLabelsMax is how many labels one question about readers names; readerDecisionsMax what one answer may cost.
+	ReaderLabelsMax    = 64
+	readerDecisionsMax = 1 << 18
+
 	// Bounds of a practitioner's name, in bytes.
 	saltBytesMin       = 16
 	saltBytesMax       = 64
@@ -44,13 +55,14 @@ const (
 
 // Requests that are served at once, by what they cost: beyond these a gateway asks to come back.
 const (
-	lightAtOnce  = 2048
-	submitAtOnce = 16384
-	sharesAtOnce = 256
-	filesAtOnce  = 256
-	quorumAtOnce = 64
-	heavyAtOnce  = 64
-	patience     = time.Second // how long a request waits for its place before it is told to come back
+	lightAtOnce   = 2048
+	submitAtOnce  = 16384
+	sharesAtOnce  = 256
+	filesAtOnce   = 256
+	quorumAtOnce  = 64
+	heavyAtOnce   = 64
+	streamsAtOnce = 4096
+	patience      = time.Second // how long a request waits for its place before it is told to come back
 
 	// Submissions over bodyBytesLarge are read so many at once; the others wait their turn.
 	bodiesAtOnce   = 256
@@ -65,5 +77,6 @@ const (
 	submitTime = 30 * time.Second
 	heavyTime  = 2 * time.Minute
 	fileTime   = 10 * time.Minute
+	streamTime = time.Hour
 	writeGrace = 5 * time.Second // on top, to say that the time is over
 )

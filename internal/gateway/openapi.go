@@ -133,7 +133,7 @@ func pathWords(name string) string {
 	case "path":
 		return "a path of c2sp.org/tlog-tiles"
 	case "hash":
-		return "SHA-256 of the file's bytes"
+		return "SHA-256 of the file's or the subscription's bytes"
 	}
 	return "the id"
 }

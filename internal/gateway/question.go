@@ -25,6 +25,11 @@ func (s *server) ask(v *ledger.View, r *http.Request) (asker, error) {
 	if err != nil {
 		return asker{}, err
 	}
+	return s.standing(v, signer)
+}
+
+// standing finds what the ledger says of a signer whose signature was checked.
+func (s *server) standing(v *ledger.View, signer protocol.Signer) (asker, error) {
 	a := asker{signer: signer}
 	if signer.Kind == protocol.ActorDelegate {
 		return s.askDelegate(v, a)

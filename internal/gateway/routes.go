@@ -9,7 +9,7 @@ import (
 
 // routes is all that the gateway serves, with what its document says of each.
 func (s *server) routes() []route {
-	const get, post, put = http.MethodGet, http.MethodPost, http.MethodPut
+	const get, post, put, remove = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete
 	document := s.document()
 	return []route{
 		{get, api.PathNetwork, s.getNetwork, light, lightTime, true, operation{tag: "network",
@@ -85,6 +85,22 @@ func (s *server) routes() []route {
 		{get, api.PathProof, s.getProof, heavy, heavyTime, false, operation{tag: "journals",
 			summary: "All that proves the journal and the constitution complete", signed: signedMust, who: "the patient", out: api.JournalProof{},
 			query: []parameter{{"max_age_ms", "a quorum cosigned the checkpoint no longer ago; at least 1000, default 60000"}}}},
+
+		{get, api.PathEvents, s.getEvents, lasting, streamTime, false, operation{tag: "notices",
+			summary: "Notices of the journal as they happen (server-sent events)",
+			detail: "Each event has the id of its entry's place in the journal, the name notice, and a Notice as data. With Last-Event-ID, or from, the stream begins after that entry or " +
+				"at it; else with what happens next. It ends after an hour, or when the asker's key counts no more: ask again, with the last id.",
+			signed: signedMust, who: "the patient", outType: "text/event-stream", query: []parameter{{"from", "the first entry's place in the journal; default: the next to come"}}}},
+		{get, api.PathSubscriptions, s.getSubscriptions, light, lightTime, false, operation{tag: "notices",
+			summary: "Where this gateway takes the journal's notices", signed: signedMust, who: "the patient", out: []api.Subscription{}}},
+		{put, api.PathSubscription, s.putSubscription, light, lightTime, false, operation{tag: "notices",
+			summary: "Be told at a webhook or a mail address", detail: "The path names the SHA-256 of the body, so that the signature covers it. Asking again changes nothing. " +
+				"A mail address is sent a code first; the secret with which a webhook's deliveries are signed is in the answer (docs/spec/notify.md).",
+			signed: signedMust, who: "the patient", in: api.Subscribe{}, out: api.Subscription{}}},
+		{remove, api.PathSubscription, s.deleteSubscription, light, lightTime, false, operation{tag: "notices",
+			summary: "Be told there no more", signed: signedMust, who: "the patient"}},
+		{put, api.PathConfirmation, s.putConfirmation, light, lightTime, false, operation{tag: "notices",
+			summary: "Confirm a mail address with the code that was sent there", detail: "Five wrong codes are the end of it.", signed: signedMust, who: "the patient", in: api.Confirmation{}}},
 
 		{get, api.PathAccesses, s.getAccesses, heavy, lightTime, false, operation{tag: "accesses",
 			summary: "The asker's accesses that are still open", signed: signedMust, who: "a reader", out: []api.Access{}}},

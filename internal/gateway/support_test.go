@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
@@ -23,6 +24,7 @@ import (
 	"github.com/anamnesis-health/anamnesis/internal/ledger/consent"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/ledgertest"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/state"
+	"github.com/anamnesis-health/anamnesis/internal/notify"
 	"github.com/anamnesis-health/anamnesis/internal/vault"
 	"github.com/anamnesis-health/anamnesis/protocol"
 	"github.com/anamnesis-health/anamnesis/protocol/c2sp"
@@ -38,10 +40,12 @@ type site struct {
 	schemas *jsonschema.Compiler
 	log     *lockedBuffer
 
-	mu    sync.Mutex // guards the world and what follows
-	files map[protocol.Hash][]byte
-	names map[protocol.PractitionerID]api.PractitionerName
-	fault error // what submitting fails with
+	mu       sync.Mutex // guards the world and what follows
+	files    map[protocol.Hash][]byte
+	names    map[protocol.PractitionerID]api.PractitionerName
+	fault    error // what submitting fails with
+	changes  changes
+	stopping chan struct{}
 
 	m1, m2, doctor, nurse, suspended, alice, bob *ledgertest.Who
 	record                                       *protocol.AddRecord
@@ -67,7 +71,7 @@ func newSite(t testing.TB) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{t: t, w: ledgertest.New(t, l, 4), files: map[protocol.Hash][]byte{}, names: map[protocol.PractitionerID]api.PractitionerName{}, log: &lockedBuffer{}}
+	s := &site{t: t, w: ledgertest.New(t, l, 4), files: map[protocol.Hash][]byte{}, names: map[protocol.PractitionerID]api.PractitionerName{}, log: &lockedBuffer{}, stopping: make(chan struct{})}
 	s.m1, s.m2 = s.w.Members[0], s.w.Members[1]
 	s.doctor = s.practitioner(s.m1, "doctor", protocol.RolePhysician, protocol.PractitionerActive)
 	s.nurse = s.practitioner(s.m2, "nurse", protocol.RoleNurse, protocol.PractitionerActive)
@@ -152,6 +156,7 @@ func (s *site) serve() {
 			s.names[p] = n
 			return nil
 		},
+		Notices: s.notices(), Changed: s.changes.subscribe, Stopping: s.stopping,
 		Health: func() api.Health { return api.Health{OK: true, Height: s.w.L.Head().Height} },
 		Now:    s.now, Log: slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
@@ -209,7 +214,9 @@ func (s *site) submitParcel(_ context.Context, parcel []byte) ([]protocol.Result
 		}
 		verified = append(verified, v)
 	}
-	return s.w.Block(verified...).Results[0], nil
+	out := s.w.Block(verified...).Results[0]
+	s.changes.wake()
+	return out, nil
 }
 
 func (s *site) faultOf(err error) Fault {
@@ -448,3 +455,44 @@ type drawer map[string][]byte
 func (d drawer) Get(name string) ([]byte, bool, error) { v, ok := d[name]; return v, ok, nil }
 func (d drawer) Put(name string, v []byte) error       { d[name] = v; return nil }
 func (d drawer) Delete(name string) error              { delete(d, name); return nil }
+
+// changes tells of blocks, as a node does.
+type changes struct {
+	mu   sync.Mutex
+	subs map[chan struct{}]bool
+}
+
+func (c *changes) subscribe() (<-chan struct{}, func()) {
+	ch := make(chan struct{}, 1)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.subs == nil {
+		c.subs = map[chan struct{}]bool{}
+	}
+	c.subs[ch] = true
+	return ch, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.subs, ch)
+	}
+}
+
+func (c *changes) wake() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for ch := range c.subs {
+		select {
+		case ch <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (s *site) notices() *notify.Notifier {
+	n, err := notify.Open(notify.Config{Dir: s.t.TempDir(), Ledger: s.w.L, Clock: time.Now, Options: notify.Options{AllowHosts: []string{"hook.example"}}})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = n.Close() })
+	return n
+}

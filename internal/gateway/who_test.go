@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -20,6 +21,7 @@ var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
 // Who may do what: every actor × every endpoint → status and code, in one reviewed file.
 func TestWhoMayDoWhat(t *testing.T) {
 	s := newSite(t)
+	close(s.stopping) // streams say what there is, and end
 	e := s.emergency()
 	actors := append(s.actors(), actor{"medic", e.medic}, actor{"chief", e.chief}, actor{"kid", e.kid}, actor{"son", e.son})
 	var out strings.Builder
@@ -136,6 +138,19 @@ func (s *site) questions() []question {
 		index uint64
 	}{{"alice's grant", s.granted.First}, {"the doctor's access", s.asked.First}, {"the genesis", 0}, {"no entry", 1 << 40}} {
 		add("receipt of "+e.name, "GET", api.PathReceipt, put(api.PathReceipt, "{index}", fmt.Sprint(e.index)), nil)
+	}
+	for _, in := range []struct{ name, id string }{{"alice", j}, {"nobody", none}} {
+		ask := api.Subscribe{Way: "webhook", Target: "https://hook.example/", Nonce: make([]byte, 16)}
+		raw, err := json.Marshal(ask)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		one := strings.NewReplacer("{id}", in.id, "{hash}", hashOf(raw).String())
+		add("events of "+in.name, "GET", api.PathEvents, put(api.PathEvents, "{id}", in.id)+"?from=0", nil)
+		add("subscribe to "+in.name, "PUT", api.PathSubscription, one.Replace(api.PathSubscription), ask)
+		add("subscriptions of "+in.name, "GET", api.PathSubscriptions, put(api.PathSubscriptions, "{id}", in.id), nil)
+		add("confirm for "+in.name, "PUT", api.PathConfirmation, one.Replace(api.PathConfirmation), api.Confirmation{Code: "1"})
+		add("unsubscribe "+in.name, "DELETE", api.PathSubscription, one.Replace(api.PathSubscription), nil)
 	}
 	add("accesses", "GET", api.PathAccesses, api.PathAccesses, nil)
 	add("access", "GET", api.PathAccess, put(api.PathAccess, "{id}", s.access.String()), nil)

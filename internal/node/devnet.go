@@ -23,6 +23,7 @@ import (
 	"github.com/anamnesis-health/anamnesis/internal/consensus"
 	"github.com/anamnesis-health/anamnesis/internal/ledger"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/state"
+	"github.com/anamnesis-health/anamnesis/internal/notify"
 	"github.com/anamnesis-health/anamnesis/internal/wallet"
 	"github.com/anamnesis-health/anamnesis/protocol"
 )
@@ -53,6 +54,7 @@ type DevConfig struct {
 	Log     *slog.Logger
 	Clock   func() time.Time
 	Params  *protocol.Params // nil: DevParams
+	Notify  notify.Options   // of every node
 	// Alone makes each envelope a transaction of its own, for measuring.
 	Alone bool
 }
@@ -397,7 +399,7 @@ func (d *DevNet) StartNode(i int) error {
 		log = log.With("node", d.Names[i])
 	}
 	n, err := Start(Config{Dir: filepath.Join(d.Dir, "nodes", d.Names[i]), Keys: d.keys[i], Genesis: d.Genesis, Self: d.addresses[d.Genesis.Members[i].ID()],
-		Addresses: d.addresses, Log: log, Clock: d.config.Clock, Gather: !d.config.Alone})
+		Addresses: d.addresses, Log: log, Clock: d.config.Clock, Gather: !d.config.Alone, Notify: d.config.Notify})
 	if err != nil {
 		if errors.Is(err, state.ErrLocked) || errors.Is(err, consensus.ErrLocked) {
 			err = fmt.Errorf("%w: %w", ErrInUse, err)

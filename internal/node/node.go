@@ -11,6 +11,8 @@ package node
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/hmac"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -28,6 +30,7 @@ import (
 	"github.com/anamnesis-health/anamnesis/internal/gateway"
 	"github.com/anamnesis-health/anamnesis/internal/ledger"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/state"
+	"github.com/anamnesis-health/anamnesis/internal/notify"
 	"github.com/anamnesis-health/anamnesis/internal/proof"
 	"github.com/anamnesis-health/anamnesis/internal/translog"
 	"github.com/anamnesis-health/anamnesis/internal/vault"
@@ -52,6 +55,7 @@ type Config struct {
 	Log       *slog.Logger                    // nil: silent
 	Clock     func() time.Time                // nil: time.Now
 	Gather    bool                            // join single envelopes into parcels
+	Notify    notify.Options                  // how patients are told: webhooks and mail
 }
 
 // Node is a running node.
@@ -73,6 +77,7 @@ type Node struct {
 	ceremony     *custodian.Ceremony
 	vault        *vault.Vault
 	replicator   *vault.Replicator
+	notices      *notify.Notifier
 	peers        map[protocol.MemberID]*peer
 	policy       []byte
 	gather       *gatherer
@@ -123,7 +128,7 @@ func (n *Node) start() error {
 	if err := n.whoAmI(); err != nil {
 		return err
 	}
-	for _, step := range []func() error{n.openLedger, n.openWitness, n.openCustodian, n.openVault, n.startEngine, n.serve} {
+	for _, step := range []func() error{n.openLedger, n.openWitness, n.openCustodian, n.openVault, n.openNotices, n.startEngine, n.serve} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -262,6 +267,14 @@ func EngineGenesis(g protocol.Genesis) consensus.Genesis {
 	return doc
 }
 
+func (n *Node) openNotices() (err error) {
+	m := hmac.New(sha256.New, n.keys.Storage[:])
+	m.Write([]byte("anamnesis/notices/v1"))
+	n.notices, err = notify.Open(notify.Config{Dir: filepath.Join(n.cfg.Dir, "gateway"), Ledger: n.ledger, Key: [32]byte(m.Sum(nil)), Clock: n.cfg.Clock, Log: n.log,
+		Options: n.cfg.Notify})
+	return err
+}
+
 func (n *Node) startEngine() (err error) {
 	var peers []consensus.Peer
 	for _, m := range n.cfg.Genesis.Members {
@@ -318,6 +331,11 @@ func (n *Node) background() {
 			default:
 			}
 		})
+	})
+	blocks, enough := n.app.changed.subscribe()
+	n.tasks.Go(func() {
+		defer enough()
+		n.notices.Run(n.ctx, blocks)
 	})
 	n.tasks.Go(func() { n.gather.run(n.ctx) })
 	n.tasks.Go(n.attestErasures)
@@ -381,6 +399,9 @@ func (n *Node) stop() error {
 	var errs []error
 	if n.vault != nil {
 		errs = append(errs, n.vault.Close())
+	}
+	if n.notices != nil {
+		errs = append(errs, n.notices.Close())
 	}
 	if n.ledger != nil {
 		errs = append(errs, n.ledger.Close())
