@@ -16,6 +16,7 @@ import (
 	"github.com/anamnesis-health/anamnesis/internal/ledger"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/state"
 	"github.com/anamnesis-health/anamnesis/internal/node"
+	"github.com/anamnesis-health/anamnesis/internal/notify"
 	"github.com/anamnesis-health/anamnesis/protocol"
 )
 
@@ -193,6 +194,11 @@ func (c *check) run(ctx context.Context) (err error) {
 	c.try("vault", func() { c.vault(ctx) })
 	c.try("keys", c.keys)
 	c.try("book", c.book)
+	c.try("gateway", func() {
+		if err := notify.Check(ctx, filepath.Join(c.dir, "gateway")); err != nil && ctx.Err() == nil {
+			c.find(Fault, "gateway", "%v", err)
+		}
+	})
 	c.strangers()
 	return ctx.Err()
 }

@@ -285,7 +285,7 @@ func harmless(dir string, d damage) bool {
 	}
 	base := filepath.Base(d.name)
 	switch {
-	case base == "LOCK":
+	case base == "LOCK", strings.Contains(d.name, "/gateway/"):
 		return true
 	case strings.HasPrefix(base, "OPTIONS-"):
 		return true

@@ -55,7 +55,7 @@ func checkFrames(raw []byte) error {
 
 // strangers notes what lies in the node's folder and is none of the node's.
 func (c *check) strangers() {
-	known := map[string]bool{"keys.age": true, "ledger": true, "book": true, "secrets": true, "engine": true, "vault": true}
+	known := map[string]bool{"keys.age": true, "ledger": true, "book": true, "secrets": true, "engine": true, "vault": true, "gateway": true}
 	entries, err := os.ReadDir(c.dir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		c.find(Fault, "network", "%v", err)
