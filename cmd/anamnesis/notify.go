@@ -60,9 +60,10 @@ func (c *cli) watch(ctx context.Context, from int64, count int) error {
 			return nil
 		})
 		var problem *api.Problem
+		if errors.Is(err, errEnough) || ctx.Err() != nil {
+			return nil //nolint:nilerr // as many as were asked for, or the user has had enough
+		}
 		switch {
-		case errors.Is(err, errEnough), ctx.Err() != nil:
-			return nil
 		case errors.As(err, &problem) && problem.Status < 500 && problem.Status != 429:
 			return err
 		}

@@ -105,10 +105,10 @@ func (n *Notifier) deliver(ctx context.Context, r row) error {
 	if failed == nil {
 		return n.settle(r, upto)
 	}
-	if ctx.Err() != nil {
-		return nil // the node stops: the attempt does not count
+	if ctx.Err() == nil { // else the node stops: the attempt does not count
+		return n.failed(r, failed)
 	}
-	return n.failed(r, failed)
+	return nil
 }
 
 // batch fixes which notices the delivery has, if it is not fixed, and reads them.

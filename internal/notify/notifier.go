@@ -253,5 +253,6 @@ func (n *Notifier) nextDue() (at uint64, ok bool) {
 			return at, true
 		}
 	}
+	_ = rows.Err() // of a database that cannot be read nothing is due; whoever uses it next says so
 	return 0, false
 }
