@@ -21,7 +21,12 @@ func Check(ctx context.Context, dir string) (err error) {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: "mode=ro&immutable=1"}).String())
+	copied, err := copyOf(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(filepath.Dir(copied))) }()
+	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", OmitHost: true, Path: copied}).String())
 	if err != nil {
 		return err
 	}
@@ -38,4 +43,26 @@ func Check(ctx context.Context, dir string) (err error) {
 	}
 	var waiting int
 	return db.QueryRowContext(ctx, "SELECT count(*) FROM waiting").Scan(&waiting)
+}
+
+// copyOf copies the database with its write-ahead log, in which all of it may still lie after a killed process, to a folder of its own: reading
+// the log changes files.
+func copyOf(path string) (string, error) {
+	dir, err := os.MkdirTemp("", "anamnesis-check-")
+	if err != nil {
+		return "", err
+	}
+	for _, suffix := range []string{"", "-wal"} {
+		raw, err := os.ReadFile(path + suffix)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, FileName+suffix), raw, 0o600)
+		}
+		if err != nil {
+			return "", errors.Join(err, os.RemoveAll(dir))
+		}
+	}
+	return filepath.Join(dir, FileName), nil
 }

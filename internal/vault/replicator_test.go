@@ -80,11 +80,11 @@ func newNetwork(t failer, members int, opts ReplicatorOptions) *network {
 func (n *network) join() *node {
 	id := MemberID(sha256.New().Sum(fmt.Append(nil, "member ", len(n.nodes), "                "))[:16])
 	x := &node{net: n, id: id, bucket: memblob.OpenBucket(nil)}
+	x.start(Options{}) // before anybody can ask it
 	n.mu.Lock()
 	n.nodes[id] = x
 	n.members = append(n.members, id)
 	n.mu.Unlock()
-	x.start(Options{})
 	return x
 }
 
