@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -285,40 +283,16 @@ anamnesis verify journal.tar`,
 
 // export writes the file whole or not at all.
 func (c *cli) export(ctx context.Context, p *patient, file string) (bytes int64, err error) {
-	if _, err := os.Lstat(file); err == nil {
-		return 0, fmt.Errorf("%w: %s", wallet.ErrExists, file)
-	}
-	part := file + ".part"
-	f, err := os.OpenFile(part, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return 0, err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(part)
-		}
-	}()
 	var b *bar
-	err = p.Export(ctx, p.keys, f, func(done, total int) {
-		if b == nil {
-			b = c.bar("files", int64(total))
-		}
-		b.set(int64(done))
+	defer func() { b.done() }()
+	return writeWhole(file, func(w io.Writer) error {
+		return p.Export(ctx, p.keys, w, func(done, total int) {
+			if b == nil {
+				b = c.bar("files", int64(total))
+			}
+			b.set(int64(done))
+		})
 	})
-	b.done()
-	if err == nil {
-		err = f.Sync()
-	}
-	if info, statErr := f.Stat(); statErr == nil {
-		bytes = info.Size()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return 0, err
-	}
-	if err = os.Link(part, file); err != nil { // unlike a renaming, it never replaces
-		return 0, err
-	}
-	return bytes, os.Remove(part)
 }
 
 func (c *cli) journalVerify() *cobra.Command {
@@ -342,30 +316,9 @@ func (c *cli) verifyJournal(ctx context.Context, f verifyFlags) error {
 	if err != nil {
 		return err
 	}
-	o := proof.Options{Policy: []byte(p.purse.Network.Policy), Now: now(), MaxAge: f.maxAge, MinCosigners: f.cosigners}
-	pin, pinned := p.purse.Pin(p.Network.Chain)
-	if pinned {
-		o.Pin = &proof.Pin{Size: pin.Size, Root: pin.Root}
-	}
-	var b *bar
-	report, extends, err := p.Verify(ctx, p.keys, o, func(done, total int) {
-		if b == nil {
-			b = c.bar("files", int64(total))
-		}
-		b.set(int64(done))
-	})
-	b.done()
+	report, err := c.verified(ctx, p, f, nil)
 	if err != nil {
 		return err
-	}
-	if report.OK {
-		next := wallet.Pin{Chain: p.Network.Chain, Size: report.Checkpoint.Size, Root: report.Checkpoint.Root, Time: report.Checkpoint.Time}
-		if err := p.purse.Advance(next, extends); err != nil {
-			return err
-		}
-		if err := c.save(p.purse); err != nil {
-			return err
-		}
 	}
 	if err := c.show(report, func(out io.Writer) { fmt.Fprint(out, report.Text()) }); err != nil {
 		return err
@@ -374,6 +327,36 @@ func (c *cli) verifyJournal(ctx context.Context, f verifyFlags) error {
 		return silent(exitProof)
 	}
 	return nil
+}
+
+// verified fetches and verifies the patient's journal, and remembers how far the log has come if it holds. If keep is not nil it gets the
+// export.
+func (c *cli) verified(ctx context.Context, p *patient, f verifyFlags, keep io.Writer) (*proof.Report, error) {
+	o := proof.Options{Policy: []byte(p.purse.Network.Policy), Now: now(), MaxAge: f.maxAge, MinCosigners: f.cosigners}
+	if pin, ok := p.purse.Pin(p.Network.Chain); ok {
+		o.Pin = &proof.Pin{Size: pin.Size, Root: pin.Root}
+	}
+	var b *bar
+	report, extends, err := p.Verify(ctx, p.keys, o, keep, func(done, total int) {
+		if b == nil {
+			b = c.bar("checking files", int64(total))
+		}
+		b.set(int64(done))
+	})
+	b.done()
+	if err != nil {
+		return nil, err
+	}
+	if report.OK {
+		next := wallet.Pin{Chain: p.Network.Chain, Size: report.Checkpoint.Size, Root: report.Checkpoint.Root, Time: report.Checkpoint.Time}
+		if err := p.purse.Advance(next, extends); err != nil {
+			return nil, err
+		}
+		if err := c.save(p.purse); err != nil {
+			return nil, err
+		}
+	}
+	return report, nil
 }
 
 // verifyFlags are what verifiers ask for beyond the policy.

@@ -133,7 +133,7 @@ func (c *cli) commands() []*cobra.Command {
 	return []*cobra.Command{
 		c.demoCommand(), c.devCommand(), c.networkCommand(), c.memberCommand(), c.synthCommand(), c.fsckCommand(), c.benchCommand(),
 		c.walletCommand(), c.journalCommand(), c.guardianCommand(), c.recoverCommand(), c.deviceCommand(), c.handleCommand(), c.consentCommand(), c.logCommand(), c.recordCommand(),
-		c.amendmentCommand(), c.eraseCommand(), c.holdCommand(),
+		c.amendmentCommand(), c.eraseCommand(), c.holdCommand(), c.rightsCommand(),
 		c.delegateCommand(), c.cardCommand(), c.practitionerCommand(), c.accessCommand(),
 		c.notifyCommand(), c.verifyCommand(), c.didCommand(),
 	}

@@ -51,7 +51,11 @@ const (
 	PathCard          = "/v1/cards/{id}"                 // GET (emergency roles) → Card
 	PathFile          = "/v1/files/{hash}"               // PUT (member or practitioner; the patient, a statement) bytes → StoredFile; GET (patient, or reader with ?access=) bytes
 
-	// Being told, and rights.
+	// Rights.
+	PathReaders     = "/v1/journals/{id}/readers"     // GET (patient) → Readers: who can read what now
+	PathDisclosures = "/v1/journals/{id}/disclosures" // GET (patient) ?from_ms=&to_ms=&from=&max= → Disclosures: who asked to read, and what came of it
+
+	// Being told.
 	PathEvents        = "/v1/journals/{id}/events"                            // GET (patient) → text/event-stream of Notice; resumes with Last-Event-ID
 	PathSubscriptions = "/v1/journals/{id}/subscriptions"                     // GET (patient) → []Subscription at this gateway
 	PathSubscription  = "/v1/journals/{id}/subscriptions/{hash}"              // PUT (patient) Subscribe, whose SHA-256 is {hash} → Subscription; DELETE
@@ -274,6 +278,58 @@ type Contract struct {
 	Over      uint64              `json:"over_ms,omitempty"`
 	By        protocol.PublicKey  `json:"by,omitzero"`      // the delegate who granted it; none: the patient
 	Within    []protocol.Label    `json:"within,omitempty"` // that delegate's classes; none: all
+}
+
+// Readers is everybody whom a contract would let read something of a journal, if they asked at Time.
+type Readers struct {
+	Time    uint64   `json:"time_ms"`
+	Readers []Reader `json:"readers"` // by member, then by practitioner; an organisation that reads by itself comes before its practitioners
+	Partial bool     `json:"partial"` // the network has more practitioners than one answer looks at
+}
+
+// Reader is a practitioner, or an organisation by itself, and what it could read.
+type Reader struct {
+	Member       protocol.MemberID       `json:"member"`
+	Practitioner protocol.PractitionerID `json:"practitioner,omitzero"`
+	Role         string                  `json:"role,omitempty"`
+	Name         *PractitionerName       `json:"name,omitempty"` // if the member tells, and it opens the commitment
+	Opens        []Opening               `json:"opens"`          // by label
+}
+
+// Opening is what somebody could read of one class, asking now, and on which contracts that rests.
+type Opening struct {
+	Label     protocol.Label        `json:"label"`
+	Records   int                   `json:"records"`               // that would open
+	Of        int                   `json:"of"`                    // that there are; 0: none yet, and what comes would open
+	Purposes  []protocol.Purpose    `json:"purposes"`              // for which they would
+	Glass     []protocol.Purpose    `json:"break_glass,omitempty"` // for which they would by breaking the glass
+	Contracts []protocol.ContractID `json:"contracts"`
+}
+
+// Disclosures is a page of an accounting of disclosures; Next is 0 at its end, else the place in the journal to go on from.
+type Disclosures struct {
+	Disclosures []Disclosure `json:"disclosures"`
+	Next        uint64       `json:"next"`
+}
+
+// Disclosure is a request to read, permitted or refused.
+type Disclosure struct {
+	Entry        uint64                  `json:"entry"` // index in the log; its receipt proves it
+	Seq          uint64                  `json:"seq"`   // place in the journal
+	Time         uint64                  `json:"time_ms"`
+	Kind         protocol.ActorKind      `json:"kind"` // member, practitioner, patient (the wallet or a device), delegate
+	Member       protocol.MemberID       `json:"member,omitzero"`
+	Practitioner protocol.PractitionerID `json:"practitioner,omitzero"`
+	Key          protocol.PublicKey      `json:"key"` // that signed
+	Who          *Who                    `json:"who,omitempty"`
+	Purpose      protocol.Purpose        `json:"purpose"`
+	Labels       []protocol.Label        `json:"labels,omitempty"` // asked for
+	Named        []protocol.RecordID     `json:"named,omitempty"`  // asked for one by one
+	BreakGlass   bool                    `json:"break_glass,omitempty"`
+	Permitted    bool                    `json:"permitted"`
+	Reason       protocol.Reason         `json:"reason"`
+	Records      []protocol.RecordID     `json:"records"`   // that were opened
+	Contracts    []protocol.ContractID   `json:"contracts"` // on which the decision rests
 }
 
 // Delegation is somebody who may stand in for the patient.
@@ -520,6 +576,7 @@ type Control struct {
 	Provisional bool               `json:"provisional"`
 	ClaimUntil  uint64             `json:"claim_until_ms,omitempty"`
 	Guardians   bool               `json:"guardians"`        // it has some; who stays hidden
+	Card        bool               `json:"card"`             // there is an emergency card; not for guardians
 	Due         uint64             `json:"due_ms,omitempty"` // when it changes hands, unless somebody vetoes
 	Devices     []Device           `json:"devices"`          // not for guardians
 	Recoveries  []Recovery         `json:"recoveries"`

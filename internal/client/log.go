@@ -103,8 +103,9 @@ func (c *Client) exported(ctx context.Context, k *wallet.JournalKeys) func(proto
 }
 
 // Verify fetches the whole journal with its files and verifies it as an export of it would be. If o has a pin, the proof that the log
-// extends it is fetched too. What the pin advances to is Report.Checkpoint, with the consistency proof that is returned.
-func (c *Client) Verify(ctx context.Context, k *wallet.JournalKeys, o proof.Options, progress func(done, total int)) (*proof.Report, []protocol.Hash, error) {
+// extends it is fetched too. What the pin advances to is Report.Checkpoint, with the consistency proof that is returned. If keep is not nil,
+// it gets the export that was verified, byte for byte.
+func (c *Client) Verify(ctx context.Context, k *wallet.JournalKeys, o proof.Options, keep io.Writer, progress func(done, total int)) (*proof.Report, []protocol.Hash, error) {
 	p, err := c.Proof(ctx, k)
 	if err != nil {
 		return nil, nil, err
@@ -120,15 +121,34 @@ func (c *Client) Verify(ctx context.Context, k *wallet.JournalKeys, o proof.Opti
 	}
 	o.Journal = k.Journal
 	r, w := io.Pipe()
+	var kept error
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
-		_ = w.CloseWithError(proof.Write(w, p, c.exported(ctx, k), progress))
+		out := io.Writer(w)
+		if keep != nil {
+			out = io.MultiWriter(w, failing{keep, &kept})
+		}
+		_ = w.CloseWithError(proof.Write(out, p, c.exported(ctx, k), progress))
 	}()
 	report, err := proof.Verify(r, o)
 	_ = r.CloseWithError(errors.New("the verification is over"))
 	<-written
-	return report, extends, err
+	return report, extends, errors.Join(kept, err)
+}
+
+// failing remembers why a writer failed, apart from what the pipe beside it says.
+type failing struct {
+	w   io.Writer
+	err *error
+}
+
+func (f failing) Write(p []byte) (int, error) {
+	n, err := f.w.Write(p)
+	if err != nil {
+		*f.err = err
+	}
+	return n, err
 }
 
 // Practitioners lists a member's practitioners, for somebody whom the network knows.

@@ -637,7 +637,7 @@ func (p *play) eraseHeld(ctx context.Context) (string, error) {
 
 // eraseVerifies: the journal with its erasures is still complete, offline.
 func (p *play) eraseVerifies(ctx context.Context) (string, error) {
-	r, _, err := p.at[0].Verify(ctx, p.lead.keys, proof.Options{Now: uint64(time.Now().UnixMilli())}, nil)
+	r, _, err := p.at[0].Verify(ctx, p.lead.keys, proof.Options{Now: uint64(time.Now().UnixMilli())}, nil, nil)
 	if err != nil {
 		return "", err
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/anamnesis-health/anamnesis/internal/api"
 	"github.com/anamnesis-health/anamnesis/internal/ledger"
+	"github.com/anamnesis-health/anamnesis/internal/ledger/consent"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/journal"
 	"github.com/anamnesis-health/anamnesis/protocol"
 )
@@ -296,6 +297,9 @@ func (s *server) getControl(w http.ResponseWriter, r *http.Request) error {
 		}
 		if guardian {
 			return nil // the devices are none of theirs
+		}
+		if _, out.Card, err = consent.HasCard(v, in); err != nil {
+			return err
 		}
 		devices, err := journal.Devices(v, in)
 		for _, d := range devices {

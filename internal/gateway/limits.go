@@ -43,9 +43,11 @@ const (
 	streamWrite       = 20 * time.Second
 	streamPause       = 50 * time.Millisecond
 	streamPage        = 200
-	// ReaderLabelsMax is how many labels one question about readers names; readerDecisionsMax what one answer may cost.
-	ReaderLabelsMax    = 64
-	readerDecisionsMax = 1 << 18
+
+	// ReadersMax is how many practitioners and organisations one answer about readers looks at; DisclosuresScanMax how many entries one page of
+	// disclosures does.
+	ReadersMax         = 4096
+	DisclosuresScanMax = 10_000
 
 	// Bounds of a practitioner's name, in bytes.
 	saltBytesMin       = 16

@@ -207,7 +207,7 @@ func (d *drafter) schema(t reflect.Type) object {
 		return textSchema(t)
 	case t.Kind() == reflect.Struct:
 		return d.structure(t)
-	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8:
+	case t == reflect.TypeFor[[]byte]():
 		return object{"type": "string", "contentEncoding": "base64"}
 	case t.Kind() == reflect.Slice:
 		return object{"type": "array", "items": d.schema(t.Elem())}

@@ -124,7 +124,8 @@ func (s *site) questions() []question {
 	add("did of the doctor", "GET", api.PathPersonDID, put(api.PathPersonDID, "{id}", doctor.String()), nil)
 	add("did of no doctor", "GET", api.PathPersonDID, put(api.PathPersonDID, "{id}", none), nil)
 	for _, p := range []struct{ name, path string }{{"journal", api.PathJournal}, {"sealing", api.PathSealing}, {"entries", api.PathEntries}, {"contracts", api.PathContracts},
-		{"records", api.PathRecords}, {"erasures", api.PathErasures}, {"holds", api.PathHolds}, {"amendments", api.PathAmendments}, {"proof", api.PathProof}, {"control", api.PathControl}} {
+		{"records", api.PathRecords}, {"erasures", api.PathErasures}, {"holds", api.PathHolds}, {"amendments", api.PathAmendments}, {"proof", api.PathProof}, {"control", api.PathControl}, {"readers", api.PathReaders},
+		{"disclosures", api.PathDisclosures}} {
 		add(p.name+" of alice", "GET", p.path, put(p.path, "{id}", j), nil)
 		add(p.name+" of nobody", "GET", p.path, put(p.path, "{id}", none), nil)
 	}
@@ -188,6 +189,8 @@ func TestOutsidersLearnNothing(t *testing.T) {
 		{"/v1/journals/" + j + "/erasures", "/v1/journals/" + none + "/erasures"},
 		{"/v1/journals/" + j + "/contracts", "/v1/journals/" + none + "/contracts"},
 		{"/v1/journals/" + j + "/control", "/v1/journals/" + none + "/control"},
+		{"/v1/journals/" + j + "/readers", "/v1/journals/" + none + "/readers"},
+		{"/v1/journals/" + j + "/disclosures", "/v1/journals/" + none + "/disclosures"},
 		{fmt.Sprintf("/v1/entries/%d/receipt", s.granted.First), "/v1/entries/99999999/receipt"},
 		{"/v1/accesses/" + s.access.String(), "/v1/accesses/" + none},
 		{"/v1/files/" + file + "?journal=" + j, "/v1/files/" + fake + "?journal=" + none},

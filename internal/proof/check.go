@@ -44,10 +44,11 @@ type person struct {
 
 // added is a record as its entry has it.
 type added struct {
-	where  string
-	index  uint64
-	author protocol.Signer
-	action protocol.AddRecord
+	where    string
+	index    uint64
+	recorded uint64 // UTC ms
+	author   protocol.Signer
+	action   protocol.AddRecord
 }
 
 // parsed is an entry that decodes.

@@ -43,8 +43,9 @@ type LogLine struct {
 	Advice    string                `json:"advice,omitempty"`
 	Access    string                `json:"access,omitempty"` // id of the access
 	Deadline  uint64                `json:"deadline_ms,omitempty"`
-	Verdict   string                `json:"verdict,omitempty"`   // of a review
-	Contracts []protocol.ContractID `json:"contracts,omitempty"` // granted, ended or revoked; of an access: those that decided
+	Glass     bool                  `json:"break_glass,omitempty"` // of an access that breaks the glass
+	Verdict   string                `json:"verdict,omitempty"`     // of a review
+	Contracts []protocol.ContractID `json:"contracts,omitempty"`   // granted, ended or revoked; of an access: those that decided
 	Contract  *LogContract          `json:"contract,omitempty"`
 	Text      string                `json:"text"` // the whole in a sentence
 }
@@ -268,7 +269,7 @@ func (w *wording) access(l *LogLine, e protocol.Entry) error {
 	}
 	l.Access = protocol.DerivedAccessID(e.Cause, int(e.Index)).String()
 	l.Purpose, l.Permitted, l.Contracts, l.Records = a.Purpose.String(), &out.Permitted, out.Contracts, out.Records
-	l.What = w.asked(a)
+	l.What, l.Glass = w.asked(a), !a.Reason.IsZero()
 	if out.Permitted {
 		l.Deadline = out.Deadline
 		l.Text = fmt.Sprintf("%s opened %s for %s: %d %s", w.name(l.Who), strings.Join(l.What, ", "), l.Purpose, len(out.Records), plural(len(out.Records), "record"))

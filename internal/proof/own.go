@@ -73,7 +73,7 @@ func (c *checker) addRecord(p parsed) {
 		return
 	}
 	c.known[a.Record] = true
-	c.records = append(c.records, added{where: p.where, index: p.index, author: p.entry.Signer, action: a})
+	c.records = append(c.records, added{where: p.where, index: p.index, recorded: p.entry.Time, author: p.entry.Signer, action: a})
 }
 
 func (c *checker) access(p parsed) {

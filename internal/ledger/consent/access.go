@@ -203,13 +203,9 @@ func StillPermits(r state.Reader, cache *Cache, row AccessRow, by Principal, now
 	return out, nil
 }
 
-// Preview decides on a reading that nobody has asked for yet, for "who can read what now". It changes nothing.
-func Preview(r state.Reader, cache *Cache, journal protocol.JournalID, req Request, resources []Resource) ([]Decision, error) {
-	active, err := load(r, cache, journal)
-	if err != nil {
-		return nil, err
-	}
-	return DecideAll(active, req, resources), nil
+// Loaded are a journal's contracts as decisions see them, those that are over too: for Openings.
+func Loaded(r state.Reader, cache *Cache, journal protocol.JournalID) ([]Active, error) {
+	return load(r, cache, journal)
 }
 
 // reasonOf is a decision's reason in the protocol's words.

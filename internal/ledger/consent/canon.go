@@ -42,6 +42,31 @@ func (p policy) forbids() bool { return p.tree.Effect == xast.EffectForbid }
 // Canonical is the text that was compiled; the caller must not change it.
 func (c *Compiled) Canonical() []byte { return c.text }
 
+// Labels lists the classes that the contract names, each once, ascending.
+func (c *Compiled) Labels() (out []protocol.Label) {
+	const before = string(typeClass) + `::"`
+	for rest := c.text; ; {
+		_, after, found := bytes.Cut(rest, []byte(before))
+		if !found {
+			slices.SortFunc(out, func(a, b protocol.Label) int { return bytes.Compare(a[:], b[:]) })
+			return slices.Compact(out)
+		}
+		id, _, _ := bytes.Cut(after, []byte(`"`))
+		if l, err := protocol.ParseLabel(string(id)); err == nil {
+			out = append(out, l)
+		}
+		rest = after
+	}
+}
+
+// Permits tells whether the contract lets anybody do this.
+func (c *Compiled) Permits(a Action) bool {
+	uid := cedar.NewEntityUID(typeAction, cedar.String(a.String()))
+	return slices.ContainsFunc(c.policies, func(p policy) bool {
+		return !p.forbids() && matches(p.tree.Action, uid, func(cedar.EntityUID) bool { return false })
+	})
+}
+
 // Forbids tells whether the contract closes anything.
 func (c *Compiled) Forbids() bool { return slices.ContainsFunc(c.policies, policy.forbids) }
 

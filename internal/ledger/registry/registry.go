@@ -285,6 +285,32 @@ func PractitionersOf(r state.Reader, m protocol.MemberID) (ids []protocol.Practi
 	return ids, rows, err
 }
 
+// InStanding lists who may act at a time: the members, each followed by those of its practitioners whose credential is valid. At most max;
+// whole tells whether that is all.
+func InStanding(r state.Reader, now uint64, max int) (out []Actor, whole bool, err error) {
+	staff := map[protocol.MemberID][]Actor{}
+	n := 0
+	err = practitioners.ReadAll(r, practitioners.Key(), func(key []byte, row PractitionerRow) bool {
+		if row.Status == protocol.PractitionerActive && now < row.ValidUntil {
+			staff[row.Member] = append(staff[row.Member], Actor{Kind: protocol.ActorPractitioner, Member: row.Member,
+				Practitioner: protocol.PractitionerID(key[1:]), Role: row.Role, Credential: true})
+			n++
+		}
+		return n < max
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	whole = n < max
+	err = members.ReadAll(r, members.Key(), func(key []byte, row MemberRow) bool {
+		if id := protocol.MemberID(key[1:]); !row.Removed {
+			out = append(append(out, Actor{Kind: protocol.ActorMember, Member: id, Custodian: row.Custodian, Credential: true}), staff[id]...)
+		}
+		return true
+	})
+	return out, whole, err
+}
+
 func memberKey(id protocol.MemberID) []byte             { return protocol.StateKeyMember(id) }
 func practitionerKey(id protocol.PractitionerID) []byte { return protocol.StateKeyPractitioner(id) }
 
