@@ -73,6 +73,10 @@ func (v *Verdict) UnmarshalText(b []byte) (err error) {
 	return err
 }
 
+// BreaksGlass tells whether the glass may be broken for the purpose, KeepsGlass whether it may stay whole: emergency treatment may do either.
+func (p Purpose) BreaksGlass() bool { return p == PurposeBreakGlass || p == PurposeEmergency }
+func (p Purpose) KeepsGlass() bool  { return p != PurposeBreakGlass }
+
 // SetCard states the journal's emergency card: the handle, sealed under the card's short form, found by a name that derives from that
 // form. It replaces the card before; zero and nothing leave the journal without one. Signed by the journal's controller.
 type SetCard struct {

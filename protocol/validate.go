@@ -87,7 +87,7 @@ func (a *RequestAccess) Validate() error {
 	if !a.Purpose.Valid() {
 		return errors.New("unknown purpose")
 	}
-	if whole := a.Reason.IsZero(); whole && a.Purpose == PurposeBreakGlass || !whole && a.Purpose != PurposeBreakGlass && a.Purpose != PurposeEmergency {
+	if whole := a.Reason.IsZero(); whole && !a.Purpose.KeepsGlass() || !whole && !a.Purpose.BreaksGlass() {
 		return errors.New("BTG names the reason for breaking the glass; ETREAT may, and no other purpose does")
 	}
 	if a.OneTime == [32]byte{} || a.OneTimeKEM != OneTimeX25519 {

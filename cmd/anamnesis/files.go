@@ -19,10 +19,20 @@ func copyFile(w io.Writer, name string) error {
 	return err
 }
 
+// free tells whether files can be written: none of the names is taken. Empty ones are none.
+func free(files ...string) error {
+	for _, file := range files {
+		if _, err := os.Lstat(file); file != "" && err == nil {
+			return fmt.Errorf("%w: %s", wallet.ErrExists, file)
+		}
+	}
+	return nil
+}
+
 // writeWhole writes a new file whole or not at all, durably.
 func writeWhole(file string, write func(io.Writer) error) (bytes int64, err error) {
-	if _, err := os.Lstat(file); err == nil {
-		return 0, fmt.Errorf("%w: %s", wallet.ErrExists, file)
+	if err := free(file); err != nil {
+		return 0, err
 	}
 	part := file + ".part"
 	f, err := os.OpenFile(part, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)

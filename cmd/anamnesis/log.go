@@ -162,7 +162,10 @@ func happened(l proof.LogLine) string {
 	case protocol.EventContractUsedUp:
 		return "contract used up"
 	case protocol.TypeSetCard:
-		return "emergency card"
+		if l.Withdrawn {
+			return "emergency card withdrawn"
+		}
+		return "emergency card made"
 	case protocol.TypeDelegate:
 		return "delegate added"
 	case protocol.TypeEndDelegation, protocol.EventDelegationEnded:

@@ -65,8 +65,8 @@ func (p *period) parse() (from, to uint64, err error) {
 	return from, to, nil
 }
 
-func (c *cli) accounting(ctx context.Context, when *period) (*rights.Accounting, *proof.Report, error) {
-	from, to, err := when.parse()
+func (c *cli) accounting(ctx context.Context, of *period) (*rights.Accounting, *proof.Report, error) {
+	from, to, err := of.parse()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -86,7 +86,7 @@ func (c *cli) accounting(ctx context.Context, when *period) (*rights.Accounting,
 }
 
 func (c *cli) rightsDisclosures() *cobra.Command {
-	when := period{}
+	of := period{}
 	csvFile, pdfFile := "", ""
 	cmd := c.command(&cobra.Command{
 		Use:   "disclosures",
@@ -98,7 +98,10 @@ and it is made from the journal's proof, so that nobody can have left anything o
 anamnesis rights disclosures
 anamnesis rights disclosures --from 2026-01-01 --pdf disclosures.pdf --csv disclosures.csv`,
 	}, func(ctx context.Context, _ []string) error {
-		a, report, err := c.accounting(ctx, &when)
+		if err := free(csvFile, pdfFile); err != nil {
+			return err
+		}
+		a, report, err := c.accounting(ctx, &of)
 		if err != nil {
 			return err
 		}
@@ -120,7 +123,7 @@ anamnesis rights disclosures --from 2026-01-01 --pdf disclosures.pdf --csv discl
 		}
 		return c.unproven(report)
 	})
-	when.flags(cmd)
+	of.flags(cmd)
 	cmd.Flags().StringVar(&csvFile, "csv", "", "write it as a table for spreadsheets to `FILE`")
 	cmd.Flags().StringVar(&pdfFile, "pdf", "", "write it as a document to `FILE`")
 	return cmd
@@ -130,15 +133,15 @@ func printAccounting(out io.Writer, a *rights.Accounting, files []string) {
 	all := slices.Concat(a.Disclosures, a.Refused)
 	slices.SortFunc(all, func(x, y rights.Disclosure) int { return int(int64(x.Entry) - int64(y.Entry)) })
 	if len(all) > 0 {
-		t := newTable(">entry", "when (UTC)", "~~who", "outcome", "~~what", "~why", "~by what right")
+		t := newTable(">entry", "when (UTC)", "~~who", "outcome", "~~what", "why", "~right")
 		people := legend{}
 		for _, d := range all {
 			outcome, basis := "opened", d.Basis
-			if len(d.Records) == 0 && strings.HasPrefix(d.Basis, "refused") {
-				outcome, basis = "refused", strings.TrimPrefix(d.Basis, "refused: ")
+			if reason, refused := strings.CutPrefix(d.Basis, "refused: "); refused {
+				outcome, basis = "refused", reason
 			}
 			if d.Review != "" {
-				basis += ", review: " + d.Review
+				basis = "emergency, review " + d.Review
 			}
 			what := strings.Join(d.Classes, ", ")
 			if len(d.Records) > 0 {
@@ -148,7 +151,7 @@ func printAccounting(out io.Writer, a *rights.Accounting, files []string) {
 			if d.Recipient.Kind == protocol.ActorPractitioner {
 				who = people.letter(recipientText(d.Recipient)) + ": " + who
 			}
-			t.add(fmt.Sprint(d.Entry), when(d.Time), who, outcome, what, d.Why, basis)
+			t.add(fmt.Sprint(d.Entry), when(d.Time), who, outcome, what, d.Purpose, basis)
 		}
 		t.print(out)
 		fmt.Fprintln(out)
@@ -179,7 +182,7 @@ func recipientText(r rights.Recipient) string {
 }
 
 func (c *cli) rightsReads() *cobra.Command {
-	when := period{}
+	of := period{}
 	cmd := c.command(&cobra.Command{
 		Use:   "reads",
 		Short: "Who has read what: one line for each person and organisation",
@@ -189,7 +192,7 @@ Exit code 4 if the proof does not hold.`,
 anamnesis rights reads
 anamnesis rights reads --from 2026-01-01 --json`,
 	}, func(ctx context.Context, _ []string) error {
-		a, report, err := c.accounting(ctx, &when)
+		a, report, err := c.accounting(ctx, &of)
 		if err != nil {
 			return err
 		}
@@ -199,31 +202,25 @@ anamnesis rights reads --from 2026-01-01 --json`,
 				fmt.Fprintln(out, "Nobody has asked to read anything in this time.")
 				return
 			}
-			t := newTable("~~who", "~organisation", "~~~what", ">records", ">times", ">refused", "last (UTC)")
 			for _, h := range a.Readers {
-				who, what, last := h.Recipient.Text(), strings.Join(h.Classes, ", "), "-"
-				if h.Recipient.Role != "" {
-					who += ", " + h.Recipient.Role
-				}
+				fmt.Fprintln(out, printable(recipientText(h.Recipient)))
 				if h.Times > 0 {
-					last = when2(h.Last)
-				} else {
-					what = "nothing"
+					fmt.Fprint(out, wrap(fmt.Sprintf("%s, %s: %s (%s); last on %s UTC", count(h.Times, "time", "times"), plural(h.Records, "record"), strings.Join(h.Classes, ", "),
+						strings.Join(h.Purposes, ", "), when(h.Last)), "    "))
 				}
-				t.add(who, h.Recipient.Organisation, what, fmt.Sprint(h.Records), fmt.Sprint(h.Times), fmt.Sprint(h.Refused), last)
+				if h.Refused > 0 {
+					fmt.Fprintf(out, "    refused %s\n", count(h.Refused, "time", "times"))
+				}
 			}
-			t.print(out)
 		})
 		if err != nil {
 			return err
 		}
 		return c.unproven(report)
 	})
-	when.flags(cmd)
+	of.flags(cmd)
 	return cmd
 }
-
-func when2(ms uint64) string { return moment(ms).Format("2006-01-02 15:04") }
 
 func (c *cli) rightsReaders() *cobra.Command {
 	cmd := c.command(&cobra.Command{
@@ -306,55 +303,17 @@ func printCanRead(out io.Writer, can *rights.CanRead) {
 		fmt.Fprintln(out, "Nobody whom the network knows could read anything now.")
 	} else {
 		fmt.Fprintln(out, "Today that lets these read, should they ask:")
-		t := newTable("~~who", "~organisation", "~~~what", "~~why", "contracts")
 		for _, person := range can.People {
-			for _, row := range personRows(person) {
-				t.add(row...)
+			fmt.Fprintln(out, "  "+printable(recipientText(person.Recipient)))
+			for _, row := range person.Lines() {
+				fmt.Fprint(out, wrap(row, "      "))
 			}
 		}
-		t.print(out)
 	}
 	for _, m := range can.Partial {
 		fmt.Fprintf(out, "The people of %s could not be asked for: what the contracts say of them stands above.\n", printable(m))
 	}
 	fmt.Fprintln(out, "`anamnesis consent revoke CONTRACT` ends one, `anamnesis rights withdraw` everything.")
-}
-
-// personRows are a person's lines: one for all classes that open alike.
-func personRows(p rights.Person) (rows [][]string) {
-	who := p.Recipient.Text()
-	if p.Recipient.Role != "" {
-		who += ", " + p.Recipient.Role
-	}
-	alike := map[string]int{}
-	for _, o := range p.Opens {
-		why := purposeList(o.Purposes)
-		if len(o.Purposes) == 0 {
-			why = "breaking the glass: " + purposeList(o.Glass)
-		}
-		what := o.Class
-		if o.Records < o.Of {
-			what += fmt.Sprintf(" (%d of %d)", o.Records, o.Of)
-		}
-		var ids []string
-		for _, id := range o.Contracts {
-			ids = append(ids, id.String()[:8])
-		}
-		by := strings.Join(ids, ", ")
-		if i, ok := alike[why+"\x00"+by]; ok {
-			rows[i][2] += ", " + what
-			continue
-		}
-		alike[why+"\x00"+by] = len(rows)
-		rows = append(rows, []string{who, p.Recipient.Organisation, what, why, by})
-		who = ""
-	}
-	for i := range rows {
-		if i > 0 {
-			rows[i][1] = ""
-		}
-	}
-	return rows
 }
 
 func (c *cli) rightsWithdraw() *cobra.Command {
@@ -444,8 +403,8 @@ func (c *cli) takeAll(ctx context.Context, file string, encrypt bool, passphrase
 	if file == "" {
 		return usage("say where to write: --out FILE")
 	}
-	if _, err := os.Lstat(file); err == nil {
-		return fmt.Errorf("%w: %s", wallet.ErrExists, file)
+	if err := free(file); err != nil {
+		return err
 	}
 	var lock *age.ScryptRecipient
 	if encrypt {

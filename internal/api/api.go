@@ -283,8 +283,10 @@ type Contract struct {
 // Readers is everybody whom a contract would let read something of a journal, if they asked at Time.
 type Readers struct {
 	Time    uint64   `json:"time_ms"`
-	Readers []Reader `json:"readers"` // by member, then by practitioner; an organisation that reads by itself comes before its practitioners
-	Partial bool     `json:"partial"` // the network has more practitioners than one answer looks at
+	Readers []Reader `json:"readers"` // by member; an organisation that reads by itself comes before its practitioners
+	// Labels are those that openings speak of one by one; an opening of the zero label is of every other.
+	Labels  []protocol.Label `json:"labels"`
+	Partial bool             `json:"partial"` // the network has more practitioners than one answer looks at
 }
 
 // Reader is a practitioner, or an organisation by itself, and what it could read.
@@ -296,7 +298,8 @@ type Reader struct {
 	Opens        []Opening               `json:"opens"`          // by label
 }
 
-// Opening is what somebody could read of one class, asking now, and on which contracts that rests.
+// Opening is what somebody could read of one class (the zero label: of every class that is not among Readers.Labels), asking now, and on
+// which contracts that rests.
 type Opening struct {
 	Label     protocol.Label        `json:"label"`
 	Records   int                   `json:"records"`               // that would open

@@ -40,12 +40,12 @@ func (s *server) getReaders(w http.ResponseWriter, r *http.Request) error {
 
 func (s *server) readers(v *ledger.View, in protocol.JournalID, names *people) (api.Readers, error) {
 	out := api.Readers{Time: s.time(v), Readers: []api.Reader{}}
-	found, whole, err := v.Readers(in, out.Time, ReadersMax)
+	found, err := v.Readers(in, out.Time, ReadersMax)
 	if err != nil {
 		return out, err
 	}
-	out.Partial = !whole
-	for _, one := range found {
+	out.Labels, out.Partial = list(found.Labels), !found.Whole
+	for _, one := range found.People {
 		r := api.Reader{Member: one.Member, Practitioner: one.Practitioner}
 		if !one.Practitioner.IsZero() {
 			r.Role = one.Role.String()

@@ -10,14 +10,20 @@ import (
 	"github.com/anamnesis-health/anamnesis/protocol"
 )
 
+// Readers is who can read what of a journal at a time.
+type Readers struct {
+	People []Reader         // by member: the organisation by itself, then its practitioners
+	Labels []protocol.Label // that openings speak of one by one, ascending; the zero label is among them and stands for all others
+	Whole  bool             // the registry had no more practitioners than were looked at
+}
+
 // Reader is somebody whom the contracts of a journal would let read something.
 type Reader struct {
 	registry.Actor
 	Opens []OpenClass // by label; at least one
 }
 
-// OpenClass is what a reader could read of a class. Of is 0 where no record is yet, and what comes would open; the zero label then stands
-// for every class that is not listed.
+// OpenClass is what a reader could read of a class. Of is 0 where no record is yet, and what comes would open.
 type OpenClass struct {
 	consent.Opening
 	Label   protocol.Label
@@ -26,20 +32,21 @@ type OpenClass struct {
 }
 
 // Readers answers «who can read what now, and by which contract» for a journal: whom of everybody in the registry the contracts would let in
-// if they asked at a time. It looks at max practitioners at most; whole tells whether that is all. Delegates and devices stand elsewhere.
-func (v *View) Readers(in protocol.JournalID, now uint64, max int) (out []Reader, whole bool, err error) {
+// if they asked at a time. It looks at max practitioners at most. Delegates and devices stand elsewhere.
+func (v *View) Readers(in protocol.JournalID, now uint64, max int) (out Readers, err error) {
 	contracts, err := consent.Loaded(v, v.Contracts(), in)
 	if err != nil {
-		return nil, false, err
+		return out, err
 	}
 	labels, groups, counts, err := v.classes(in, contracts, now)
 	if err != nil {
-		return nil, false, err
+		return out, err
 	}
 	everybody, whole, err := registry.InStanding(v, now, max)
 	if err != nil {
-		return nil, false, err
+		return out, err
 	}
+	out.Labels, out.Whole = labels, whole
 	for _, who := range everybody {
 		r := Reader{Actor: who}
 		for i, o := range consent.Openings(contracts, principal(who), now, groups) {
@@ -48,10 +55,10 @@ func (v *View) Readers(in protocol.JournalID, now uint64, max int) (out []Reader
 			}
 		}
 		if len(r.Opens) > 0 {
-			out = append(out, r)
+			out.People = append(out.People, r)
 		}
 	}
-	return out, whole, nil
+	return out, nil
 }
 
 // classes are a journal's records by label, as the contracts speak of them. A class that a contract names and that has no record, and all
@@ -86,7 +93,7 @@ func (v *View) classes(in protocol.JournalID, contracts []consent.Active, now ui
 		by[n.Row.Label] = append(by[n.Row.Label], resource)
 	}
 	for _, c := range contracts {
-		labels = append(labels, c.Policies.Labels()...)
+		labels = append(append(labels, c.Policies.Labels()...), c.Within...)
 	}
 	labels = append(labels, protocol.Label{})
 	slices.SortFunc(labels, func(a, b protocol.Label) int { return bytes.Compare(a[:], b[:]) })

@@ -218,7 +218,7 @@ func (w *world) refused(err error, want ...protocol.Reason) {
 // complete verifies a journal as its patient would, online: everything but the files' content.
 func (w *world) complete(at int, p *patient) *proof.Report {
 	w.Helper()
-	r, _, err := w.at[at].Verify(w.ctx, p.keys, proof.Options{Now: uint64(time.Now().UnixMilli()), MaxAge: time.Minute}, nil)
+	r, _, err := w.at[at].Verify(w.ctx, p.keys, proof.Options{Now: uint64(time.Now().UnixMilli()), MaxAge: time.Minute}, nil, nil)
 	w.ok(err)
 	if !r.OK {
 		w.Fatalf("the journal is not proven complete: %v", r.Failures[0])

@@ -106,7 +106,7 @@ func classify(e protocol.Entry) what {
 	if protocol.Decode(e.Action, &ask) != nil || protocol.Decode(e.Outcome, &out) != nil {
 		return other // the ledger wrote both; what cannot be read is told all the same
 	}
-	emergency := ask.Purpose == protocol.PurposeBreakGlass
+	emergency := !ask.Reason.IsZero() // whatever the purpose: emergency treatment may break the glass too
 	switch {
 	case emergency && out.Permitted:
 		return breakGlass

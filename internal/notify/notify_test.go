@@ -52,3 +52,26 @@ func FuzzOf(f *testing.F) {
 		}
 	})
 }
+
+// Whoever breaks the glass is told of as that at once, whatever the purpose; emergency treatment under a contract is an ordinary reading.
+func TestBreakingTheGlassIsUrgent(t *testing.T) {
+	for _, c := range []struct {
+		purpose   protocol.Purpose
+		reason    protocol.Hash
+		permitted bool
+		kind      string
+		urgent    bool
+	}{
+		{protocol.PurposeBreakGlass, protocol.Hash{1}, true, "break-glass", true},
+		{protocol.PurposeEmergency, protocol.Hash{1}, true, "break-glass", true},
+		{protocol.PurposeEmergency, protocol.Hash{1}, false, "break-glass-refused", true},
+		{protocol.PurposeEmergency, protocol.Hash{}, true, "access", false},
+	} {
+		n := Of(protocol.Entry{Type: protocol.TypeRequestAccess, Signer: protocol.Signer{Kind: protocol.ActorPractitioner},
+			Action:  protocol.Encode(protocol.RequestAccess{Purpose: c.purpose, Reason: c.reason, Labels: []protocol.Label{{1}}}),
+			Outcome: protocol.Encode(protocol.AccessOutcome{Permitted: c.permitted})})
+		if n.Kind != c.kind || n.Urgent != c.urgent {
+			t.Errorf("%s, reason %v, permitted %v: told as %s, urgent %v", c.purpose, !c.reason.IsZero(), c.permitted, n.Kind, n.Urgent)
+		}
+	}
+}

@@ -45,6 +45,7 @@ type LogLine struct {
 	Deadline  uint64                `json:"deadline_ms,omitempty"`
 	Glass     bool                  `json:"break_glass,omitempty"` // of an access that breaks the glass
 	Verdict   string                `json:"verdict,omitempty"`     // of a review
+	Withdrawn bool                  `json:"withdrawn,omitempty"`   // of an emergency card: there is none any more
 	Contracts []protocol.ContractID `json:"contracts,omitempty"`   // granted, ended or revoked; of an access: those that decided
 	Contract  *LogContract          `json:"contract,omitempty"`
 	Text      string                `json:"text"` // the whole in a sentence

@@ -14,7 +14,7 @@ func (w *wording) people(l *LogLine, e protocol.Entry) (ok bool, err error) {
 		var a protocol.SetCard
 		err = protocol.Decode(e.Action, &a)
 		l.Text = "The patient made an emergency card"
-		if a.Card.IsZero() {
+		if l.Withdrawn = a.Card.IsZero(); l.Withdrawn {
 			l.Text = "The patient withdrew the emergency card"
 		}
 	case protocol.TypeDelegate:

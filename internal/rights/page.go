@@ -50,6 +50,7 @@ type front struct {
 
 type frontJournal struct {
 	Folder, Name      string
+	About             string // whom the records say they are about
 	Resources, Reads  int
 	Holds             bool
 	Problems, Sources int
@@ -57,7 +58,7 @@ type frontJournal struct {
 
 func fronts(journals []Journal, folders []string) (out []frontJournal) {
 	for i, j := range journals {
-		out = append(out, frontJournal{Folder: folders[i], Name: j.Name, Resources: len(j.Resources), Reads: len(j.Accounting.Disclosures), Holds: j.Report.OK,
+		out = append(out, frontJournal{Folder: folders[i], Name: j.Name, About: aboutOf(j.Resources), Resources: len(j.Resources), Reads: len(j.Accounting.Disclosures), Holds: j.Report.OK,
 			Problems: len(j.Problems), Sources: len(sourcesOf(j.Resources))})
 	}
 	return out
@@ -72,9 +73,24 @@ func sourcesOf(list []Resource) (out []string) {
 	return out
 }
 
+// aboutOf is whom the records say they are about: the name and birth date of the first patient resource.
+func aboutOf(list []Resource) string {
+	for _, r := range list {
+		if r.Type != "Patient" {
+			continue
+		}
+		if r.Date == "" {
+			return r.Title
+		}
+		return r.Title + ", born " + r.Date
+	}
+	return ""
+}
+
 // page is the page of one journal.
 type page struct {
 	*Journal
+	About    string
 	Made     uint64
 	Sections []section
 	Sources  []string
@@ -93,7 +109,7 @@ type section struct {
 const openAtOnce = 40
 
 func pageOf(made uint64, j *Journal) page {
-	p := page{Journal: j, Made: made, Sources: sourcesOf(j.Resources)}
+	p := page{Journal: j, About: aboutOf(j.Resources), Made: made, Sources: sourcesOf(j.Resources)}
 	for _, class := range fhir.Classes() {
 		s := section{Class: class, Heading: heading(class), Sensitive: class.Sensitive()}
 		for _, r := range j.Resources {

@@ -22,7 +22,7 @@ func (a *Accounting) PDF(w io.Writer) error {
 	}
 	p.head(a)
 	p.heading("Who has read what")
-	t := p.table([]column{{"who", 66}, {"organisation", 56}, {"what", 66}, {"why", 40}, {"times", 14}, {"last", 27}}, "Nobody.")
+	t := p.table([]column{{"who", 64}, {"organisation", 52}, {"what", 64}, {"why", 40}, {"times", 14}, {"last", 35}}, "Nobody.")
 	for _, h := range a.Readers {
 		if h.Times > 0 {
 			t.row(h.Recipient.titled(), h.Recipient.Organisation, fmt.Sprintf("%s (%s)", strings.Join(h.Classes, ", "), plural(h.Records, "record")),
@@ -149,9 +149,23 @@ func (p *paper) head(a *Accounting) {
 		p.SetFillColor(252, 232, 230)
 		p.SetDrawColor(179, 38, 30)
 	}
-	p.SetLineWidth(0.4)
+	p.box(text)
+}
+
+// box is a paragraph on a coloured ground, in the fill and draw colours that are set.
+func (p *paper) box(text string) {
+	const pad, leading = 2.5, 5.2
 	p.ink(10, "", 20)
-	p.MultiCell(0, 5.2, text, "1", "L", true)
+	lines := p.wrapAll(text, pageWidth-2*margin-2*pad, 1<<10)
+	p.SetLineWidth(0.4)
+	y := p.GetY()
+	height := float64(len(lines))*leading + 2*pad
+	p.Rect(margin, y, pageWidth-2*margin, height, "FD")
+	for i, line := range lines {
+		p.SetXY(margin+pad, y+pad+float64(i)*leading)
+		p.CellFormat(0, leading, line, "", 0, "L", false, 0, "")
+	}
+	p.SetXY(margin, y+height)
 }
 
 func (p *paper) heading(text string) {
@@ -165,7 +179,7 @@ func (p *paper) heading(text string) {
 
 // each is a table of requests.
 func (p *paper) each(list []Disclosure, none string) {
-	t := p.table([]column{{"when (UTC)", 33}, {"who", 54}, {"organisation", 46}, {"what", 50}, {"why", 32}, {"by what right", 38}, {"entry", 16}}, none)
+	t := p.table([]column{{"when (UTC)", 37}, {"who", 52}, {"organisation", 46}, {"what", 46}, {"why", 32}, {"by what right", 42}, {"entry", 14}}, none)
 	for _, d := range list {
 		basis := d.Basis
 		if d.Review != "" {
@@ -252,6 +266,10 @@ func (t *sheet) end() {
 const wrapLinesMax = 6
 
 func (p *paper) wrap(text string, width float64) []string {
+	return p.wrapAll(text, width, wrapLinesMax)
+}
+
+func (p *paper) wrapAll(text string, width float64, most int) []string {
 	var out []string
 	line := ""
 	for _, word := range strings.Fields(text) {
@@ -275,8 +293,8 @@ func (p *paper) wrap(text string, width float64) []string {
 	if line != "" {
 		out = append(out, line)
 	}
-	if len(out) > wrapLinesMax {
-		out = append(out[:wrapLinesMax-1], out[wrapLinesMax-1]+" …")
+	if len(out) > most {
+		out = append(out[:most-1], out[most-1]+" …")
 	}
 	return out
 }

@@ -59,6 +59,52 @@ type Opens struct {
 	Contracts []protocol.ContractID `json:"contracts"`
 }
 
+// Lines say what a person could read, a line for all classes that open alike: «allergies, labs (2 of 3): treatment, by contract 3fa9c1d2».
+func (p Person) Lines() (out []string) {
+	var kinds []string
+	classes := map[string][]string{}
+	for _, o := range p.Opens {
+		kind := purposesText(o.Purposes)
+		if len(o.Purposes) == 0 {
+			kind = "only by breaking the glass in an emergency"
+		}
+		var ids []string
+		for _, id := range o.Contracts {
+			ids = append(ids, id.String()[:8])
+		}
+		kind += ", by contract " + strings.Join(ids, " and ")
+		what := o.Class
+		if o.Records < o.Of {
+			what += fmt.Sprintf(" (%d of %d)", o.Records, o.Of)
+		}
+		if classes[kind] == nil {
+			kinds = append(kinds, kind)
+		}
+		classes[kind] = append(classes[kind], what)
+	}
+	for _, kind := range kinds {
+		out = append(out, allBut(classes[kind])+": "+kind)
+	}
+	return out
+}
+
+// allBut lists classes, or what is not among them where that is shorter to read.
+func allBut(classes []string) string {
+	var rest []string
+	for _, class := range fhir.Classes() {
+		if !slices.Contains(classes, string(class)) {
+			rest = append(rest, string(class))
+		}
+	}
+	switch all := len(fhir.Classes()); {
+	case len(classes)+len(rest) != all || len(rest) > all/3: // some open in part, and are named with how much
+		return strings.Join(classes, ", ")
+	case len(rest) == 0:
+		return "everything"
+	}
+	return "everything but " + strings.Join(rest, ", ")
+}
+
 // StandsIn is a delegate.
 type StandsIn struct {
 	Key      string         `json:"key"`

@@ -16,6 +16,7 @@ package rights
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/anamnesis-health/anamnesis/internal/proof"
@@ -116,11 +117,15 @@ func Account(r *proof.Report, lines []proof.LogLine, name string, from, to uint6
 	a := &Accounting{Network: r.Chain, Journal: r.Journal, Name: name, From: from, To: to, Proof: ProofOf(r), Disclosures: []Disclosure{}, Refused: []Disclosure{},
 		Readers: []HasRead{}}
 	reviews := reviewsOf(lines)
+	templates := map[protocol.ContractID]string{}
 	for i, l := range lines {
+		if l.Contract != nil && len(l.Contracts) == 1 {
+			templates[l.Contracts[0]] = l.Contract.Template
+		}
 		if l.Permitted == nil || l.Time < from || l.Time >= to {
 			continue
 		}
-		d := disclosure(l)
+		d := disclosure(l, templates)
 		if l.Glass {
 			d.Review = reviews[i]
 		}
@@ -134,7 +139,7 @@ func Account(r *proof.Report, lines []proof.LogLine, name string, from, to uint6
 	return a
 }
 
-func disclosure(l proof.LogLine) Disclosure {
+func disclosure(l proof.LogLine, templates map[protocol.ContractID]string) Disclosure {
 	d := Disclosure{Entry: l.Index, Time: l.Time, Purpose: l.Purpose, Why: why(l.Purpose), Classes: list(l.What), Records: list(l.Records), Contracts: list(l.Contracts), Glass: l.Glass,
 		Recipient: Recipient{Kind: l.Who.Kind, ID: l.Who.ID, Name: l.Who.Name, Role: l.Who.Role, Organisation: l.Who.Member}}
 	switch l.Who.Kind {
@@ -146,9 +151,13 @@ func disclosure(l proof.LogLine) Disclosure {
 		d.Recipient.Name = ""
 		fallthrough
 	default:
-		d.Basis = "your contract"
+		var by []string
+		for _, id := range l.Contracts {
+			by = append(by, strings.TrimSpace(templates[id]+" "+id.String()[:8]))
+		}
+		d.Basis = "contract " + strings.Join(by, " and ")
 		if l.Glass {
-			d.Basis = "an emergency, by your emergency contract"
+			d.Basis = "emergency, " + d.Basis
 		}
 	}
 	if !*l.Permitted {
@@ -244,7 +253,7 @@ func list[T any](l []T) []T {
 
 // purposeWords are HL7 v3-ActReason's codes in words that a patient knows.
 var purposeWords = map[protocol.Purpose]string{
-	protocol.PurposeTreat: "treatment", protocol.PurposeEmergency: "emergency treatment", protocol.PurposeBreakGlass: "emergency, without asking you",
+	protocol.PurposeTreat: "treatment", protocol.PurposeEmergency: "emergency treatment", protocol.PurposeBreakGlass: "emergency without asking you",
 	protocol.PurposePayment: "payment", protocol.PurposeOperations: "running the organisation", protocol.PurposeResearch: "research",
 	protocol.PurposeClinicalTrial: "a clinical trial", protocol.PurposePatientRequest: "at your request", protocol.PurposePublicHealth: "public health",
 	protocol.PurposeCareManagement: "care management", protocol.PurposeFamilyRequest: "at your family's request", protocol.PurposePowerOfAttorney: "by power of attorney",

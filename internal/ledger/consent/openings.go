@@ -29,6 +29,9 @@ func Openings(contracts []Active, who Principal, now uint64, groups [][]Resource
 	}
 	for _, glass := range glasses {
 		for _, purpose := range protocol.Purposes() {
+			if glass && !purpose.BreaksGlass() || !glass && !purpose.KeepsGlass() {
+				continue // nobody can ask that
+			}
 			req := Request{Principal: who, Action: ActionRead, Purpose: purpose, Now: now, BreakGlass: glass}
 			if len(newCourt(contracts, req, nil).voices) == 0 {
 				continue // no contract speaks to this asker, whatever the resource
