@@ -178,9 +178,15 @@ func (p *play) perform(ctx context.Context) error {
 		{"amend-disputed", p.amendDisputed},
 		{"erase-record", p.eraseRecord},
 		{"erase-under-hold", p.eraseHeld},
+		{"rights-who-read-and-can", p.rightsWho},
+		{"rights-everything-in-one-file", p.rightsExport},
+		{"erase-class", p.eraseClass},
+		{"erase-contributions", p.eraseContributions},
+		{"erase-everything", p.eraseEverything},
 		{"erase-still-complete", p.eraseVerifies},
 		{"recover-vetoed", p.recoverVetoed},
 		{"recover-lost-wallet", p.recoverLost},
+		{"rights-everything-withdrawn", p.rightsWithdrawn},
 	} {
 		p.story.begin(act.name)
 		detail, err := act.do(ctx)

@@ -33,6 +33,8 @@ var titles = map[string]string{
 	"delegate-reads": "A daughter helps", "delegate-ends-by-itself": "Her time is over", "device-cut-off": "A stolen phone", "device-keys-rotated": "New keys",
 	"standing-suspended": "A nurse is suspended", "standing-resolves": "Who is this hospital?", "amend-superseded": "A record is corrected",
 	"amend-disputed": "The patient disagrees", "erase-record": "A record is forgotten", "erase-under-hold": "A court wants it kept for now",
+	"erase-class": "A class is forgotten", "erase-contributions": "An organisation's records are forgotten", "erase-everything": "Everything is forgotten",
+	"rights-who-read-and-can": "Who read, and who can", "rights-everything-in-one-file": "Everything, to take along", "rights-everything-withdrawn": "Everything withdrawn",
 	"erase-still-complete": "The log is still complete", "recover-vetoed": "Somebody tries to take a journal over", "recover-lost-wallet": "A lost wallet",
 }
 
@@ -91,11 +93,13 @@ func (n *narrator) close(r Result, err error) {
 }
 
 // resources counts them: 1 resource, 2 resources.
-func resources(n int) string {
+func resources(n int) string { return counted(n, "resource") }
+
+func counted(n int, what string) string {
 	if n == 1 {
-		return "1 resource"
+		return "1 " + what
 	}
-	return fmt.Sprintf("%d resources", n)
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func wrap(s string, width int, indent string) string {

@@ -14,7 +14,6 @@ import (
 	"github.com/anamnesis-health/anamnesis/internal/client"
 	"github.com/anamnesis-health/anamnesis/internal/fhir"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/consent"
-	"github.com/anamnesis-health/anamnesis/internal/proof"
 	"github.com/anamnesis-health/anamnesis/internal/wallet"
 	"github.com/anamnesis-health/anamnesis/protocol"
 )
@@ -81,6 +80,16 @@ func (p *play) member(i int) client.Identity { return client.Actor(p.net.Member(
 
 func (pt *patient) label(class string) []protocol.Label {
 	return []protocol.Label{pt.keys.Handle().Label(class)}
+}
+
+// second is another patient than the lead, if there is one, so that the lead's journal is there to look at afterwards.
+func (p *play) second() *patient {
+	for _, pt := range slices.Backward(p.cast) {
+		if pt != p.lead {
+			return pt
+		}
+	}
+	return p.lead
 }
 
 // spareGroup is a record's content to write for somebody: one of the last patient's.
@@ -477,180 +486,10 @@ func (p *play) standingResolves(ctx context.Context) (string, error) {
 	return fmt.Sprintf("the hospital resolves as %s", doc.ID), nil
 }
 
-// recordToSpare is a record of the lead that later steps do not need, with its author.
-func (p *play) recordToSpare() (client.Written, int, error) {
-	for _, w := range p.lead.written {
-		if string(w.Class) != p.leadClass() && !slices.Contains(p.spent, w.Record) {
-			p.spent = append(p.spent, w.Record)
-			return w, p.memberFor(w.Group.Source), nil
-		}
-	}
-	return client.Written{}, 0, errNothingLeft
-}
-
-// errNothingLeft: the data has too little for a step.
-var errNothingLeft = errors.New("the lead has no record to spare")
-
-func (p *play) skipped(err error) (string, error) {
-	if errors.Is(err, errNothingLeft) {
-		return "the data has too few records to show this", nil
-	}
-	return "", err
-}
-
-// amendSuperseded: the author corrects a record; both versions stay, each with its place.
-func (p *play) amendSuperseded(ctx context.Context) (string, error) {
-	w, author, err := p.recordToSpare()
-	if err != nil {
-		return p.skipped(err)
-	}
-	version := *w.Group
-	version.Resources = version.Resources[:1]
-	next, err := p.at[author].Amend(ctx, p.member(author), p.lead.keys.Handle(), w.Record, version)
-	if err != nil {
-		return "", err
-	}
-	rows, err := p.at[author].Records(ctx, p.lead.keys)
-	if err != nil {
-		return "", err
-	}
-	found := 0
-	for _, r := range rows {
-		if r.ID == w.Record || r.ID == next {
-			found++
-		}
-	}
-	if found != 2 {
-		return "", failed("%d of two versions are there", found)
-	}
-	return "the author put a corrected version beside a record; both stay reachable, and each names the other", nil
-}
-
-// amendDisputed: the patient disagrees, and her statement travels with the record.
-func (p *play) amendDisputed(ctx context.Context) (string, error) {
-	w, author, err := p.recordToSpare()
-	if err != nil {
-		return p.skipped(err)
-	}
-	if _, err := p.at[0].RequestAmendment(ctx, p.lead.keys, w.Record, "This was my sister, not me. Please correct it."); err != nil {
-		return "", err
-	}
-	if err := p.at[author].DenyAmendment(ctx, p.member(author), p.lead.keys.Journal, w.Record, protocol.DeniedAccurate); err != nil {
-		return "", err
-	}
-	if _, err := p.at[0].Dispute(ctx, p.lead.keys, w.Record, "I disagree: this was my sister."); err != nil {
-		return "", err
-	}
-	grantee := consent.Grantee{Practitioner: protocol.PractitionerID(p.other.ID)}
-	if _, err := p.at[0].GrantTemplate(ctx, p.lead.keys, "second-opinion", consent.Params{Grantee: grantee, Records: []protocol.RecordID{w.Record}}, 0); err != nil {
-		return "", err
-	}
-	a, err := p.at[0].RequestAccess(ctx, client.Actor(p.other), p.lead.keys.Journal, protocol.PurposeTreat, nil, []protocol.RecordID{w.Record})
-	records, err := p.opened(ctx, a, err)
-	if err != nil {
-		return "", err
-	}
-	if len(records) < 2 {
-		return "", failed("the statement did not travel with the record: %d opened", len(records))
-	}
-	return fmt.Sprintf("the author denied a correction, with its reason; the patient's disagreement now opens with the record for everybody who may read it (%d records in one access)", len(records)), nil
-}
-
-// eraseRecord: custodians refuse, every node deletes and attests, and the journal still verifies.
-func (p *play) eraseRecord(ctx context.Context) (string, error) {
-	w, _, err := p.recordToSpare()
-	if err != nil {
-		return p.skipped(err)
-	}
-	id, err := p.at[0].Erase(ctx, p.lead.keys, protocol.Erase{Records: []protocol.RecordID{w.Record}})
-	if err != nil {
-		return "", err
-	}
-	start := time.Now()
-	wait, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	e, err := p.at[0].AwaitErased(wait, p.lead.keys, id, 0)
-	if err != nil {
-		return "", err
-	}
-	rows, err := p.at[0].Records(ctx, p.lead.keys)
-	if err != nil {
-		return "", err
-	}
-	i := slices.IndexFunc(rows, func(r api.Record) bool { return r.ID == w.Record })
-	if i >= 0 {
-		if _, err := p.at[0].File(ctx, p.lead.keys, rows[i].Ciphertext); !client.IsErased(err) {
-			return "", failed("the file is served: %v", err)
-		}
-	}
-	return fmt.Sprintf("the patient erased a record: %d of %d nodes attested within %d ms that no byte of it is left", e.Attested, e.Nodes, time.Since(start).Milliseconds()), nil
-}
-
-// eraseHeld: under a legal hold a record is closed at once and goes when the hold does.
-func (p *play) eraseHeld(ctx context.Context) (string, error) {
-	w, author, err := p.recordToSpare()
-	if err != nil {
-		return p.skipped(err)
-	}
-	in := p.lead.keys.Journal
-	hold, err := p.at[author].SetHold(ctx, p.member(author), in, []protocol.RecordID{w.Record}, uint64(time.Now().Add(time.Hour).UnixMilli()), protocol.HoldLitigation)
-	if err != nil {
-		return "", err
-	}
-	id, err := p.at[0].Erase(ctx, p.lead.keys, protocol.Erase{Records: []protocol.RecordID{w.Record}})
-	if err != nil {
-		return "", err
-	}
-	wait, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	e, err := p.at[0].AwaitErased(wait, p.lead.keys, id, 0)
-	if err != nil {
-		return "", err
-	}
-	if e.Held != 1 || e.Count != 0 {
-		return "", failed("%d held and %d erased, expected the held one alone", e.Held, e.Count)
-	}
-	holds, err := p.at[0].Holds(ctx, client.Patient(p.lead.keys), in)
-	if err != nil || len(holds) == 0 {
-		return "", errors.Join(err, failed("the patient does not see the hold"))
-	}
-	if err := p.at[author].LiftHold(ctx, p.member(author), in, hold); err != nil {
-		return "", err
-	}
-	for {
-		all, err := p.at[0].Erasures(wait, p.lead.keys)
-		if err != nil {
-			return "", err
-		}
-		if slices.ContainsFunc(all, func(e api.Erasure) bool {
-			return e.What == "release" && e.Through && e.Attested == e.Nodes && e.Count == 1
-		}) {
-			return "a record under a legal hold, which the patient sees, was closed to everybody at once; when the hold was lifted its bytes went, and every node attested", nil
-		}
-		select {
-		case <-wait.Done():
-			return "", failed("the held record was not erased when the hold was lifted: %+v", all)
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
-}
-
-// eraseVerifies: the journal with its erasures is still complete, offline.
-func (p *play) eraseVerifies(ctx context.Context) (string, error) {
-	r, _, err := p.at[0].Verify(ctx, p.lead.keys, proof.Options{Now: uint64(time.Now().UnixMilli())}, nil, nil)
-	if err != nil {
-		return "", err
-	}
-	if !r.OK {
-		return "", failed("%s", r.Failures[0])
-	}
-	return fmt.Sprintf("the journal, with what was erased shown as erased, is complete: %d entries, %d proofs", r.Counts.Entries, r.Counts.Receipts), nil
-}
-
 // recoverVetoed: an attempt while the wallet is there is vetoed.
 func (p *play) recoverVetoed(ctx context.Context) (string, error) {
 	n := wallet.Network{Chain: p.chain(), Gateway: p.net.Gateway(0)}
-	pt := p.cast[len(p.cast)-1]
+	pt := p.second()
 	var family, providers []wallet.GuardianOffer
 	purses := map[[16]byte]*wallet.Wallet{}
 	offer := func(to *[]wallet.GuardianOffer) error {
@@ -723,7 +562,7 @@ func (p *play) successor() (wallet.Successor, *wallet.JournalKeys, *wallet.Walle
 
 // recoverLost: the wallet is lost; two of three of the family and one of two doctors bring the journal to a new one.
 func (p *play) recoverLost(ctx context.Context) (string, error) {
-	pt := p.cast[len(p.cast)-1]
+	pt := p.second()
 	s, k, purse, err := p.successor()
 	if err != nil {
 		return "", err
