@@ -169,4 +169,21 @@ func TestStanding(t *testing.T) {
 func TestStandingAfterChangesOfHands(t *testing.T) {
 	n, h := passed(t)
 	n.sameStanding("changes of hands", h.id)
+
+	chain, in := n.L.Chain(), h.id
+	tablet := &ledgertest.Who{Name: "tablet"}
+	tablet.Key, tablet.Signer.Key = ledgertest.Key("tablet")
+	raw := protocol.Encode(protocol.GuardianPolicy{Groups: []protocol.GuardianGroup{{Need: 1, Keys: []protocol.PublicKey{h.mum.Signer.Key}}}})
+	n.Must(h.recovered, in, &protocol.SetGuardians{Guardians: protocol.GuardianCommitment(chain, in, raw)},
+		&protocol.AddDevice{Key: tablet.Signer.Key, Name: protocol.Hash{2}, Proof: ed25519.Sign(tablet.Key, protocol.DeviceMessage(chain, in, tablet.Signer.Key, protocol.Hash{2}))})
+	k, next := ledgertest.Key("next")
+	n.Must(h.mum, in, &protocol.ProposeRecovery{Policy: raw, Controller: next, Recipient: [32]byte{3}, Proof: ed25519.Sign(k, protocol.ControlMessage(chain, in, next, [32]byte{3}))})
+	if s := n.sameStanding("a proposal", in); len(s.Devices) != 1 || !s.Guardians {
+		t.Fatalf("%+v", s)
+	}
+	n.Time += 100 * 24 * 3600_000
+	n.Tick()
+	if s := n.sameStanding("a recovery with a device and guardians in force", in); len(s.Devices) != 0 || s.Guardians {
+		t.Fatalf("%+v", s)
+	}
 }
