@@ -50,7 +50,7 @@ anamnesis device offer anm1… --name phone --wallet phone.wallet > offer.txt`,
 		}
 		return c.show(map[string]any{"journal": h.Journal, "key": o.Key, "offer": o.String()}, func(out io.Writer) { fmt.Fprintln(out, o) })
 	})
-	cmd.Flags().StringVar(&called, "name", "", "what you call the device; it stays off the ledger")
+	cmd.Flags().StringVar(&called, "name", "", "`NAME`: what you call the device; it stays off the ledger")
 	cmd.Flags().StringVar(&name, "journal-name", name, "what the device's wallet calls the journal")
 	_ = cmd.MarkFlagRequired("name")
 	return cmd
