@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/anamnesis-health/anamnesis/internal/client"
+	"github.com/anamnesis-health/anamnesis/internal/fhir"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/consent"
 	"github.com/anamnesis-health/anamnesis/internal/wallet"
 	"github.com/anamnesis-health/anamnesis/protocol"
@@ -109,7 +110,7 @@ func (c *cli) code(slip string) (wallet.Code, error) {
 
 func (c *cli) journalProvision() *cobra.Command {
 	var team []string
-	out, slip := "", ""
+	out, slip, emergency := "", "", ""
 	cmd := c.command(&cobra.Command{
 		Use:   "provision --as FILE --out FILE --slip FILE",
 		Short: "Open a journal for a patient without a wallet (organisations)",
@@ -119,11 +120,19 @@ in any other, through contracts and the custodians, in the log: nobody holds a k
 Asks for the patient's date of birth (standard input takes it too), which the gateway keeps salted and hashed. Writes the
 patient's slip with the one-time code, to be printed, and a key file for a new code should this one get lost.
 
-Your organisation may write; --team says who may read.`,
+Your organisation may write; --team says who may read. In an emergency, emergency physicians and paramedics of the network may break the
+glass for a few classes, as in a journal that a patient opens; --emergency names others, or none.`,
 		Example: `
 anamnesis journal provision --as anamnesis-dev/members/northside-general-hospital.actor \
     --team role:physician@northside-general-hospital --out bed12.journal --slip bed12.txt`,
-	}, func(ctx context.Context, _ []string) error { return c.provision(ctx, team, out, slip) })
+	}, func(ctx context.Context, _ []string) error {
+		seen, err := emergencySeen(emergency)
+		if err != nil {
+			return err
+		}
+		return c.provision(ctx, team, seen, out, slip)
+	})
+	emergencyFlag(cmd, &emergency)
 	cmd.Flags().StringArrayVar(&team, "team", nil, "`WHOM` to let read, as in `consent grant --to`; again for more")
 	cmd.Flags().StringVar(&out, "out", "", "the new key `FILE`, for `journal claim-code`")
 	cmd.Flags().StringVar(&slip, "slip", "", "the new `FILE` with the patient's slip, to be printed and then deleted")
@@ -132,7 +141,7 @@ anamnesis journal provision --as anamnesis-dev/members/northside-general-hospita
 	return cmd
 }
 
-func (c *cli) provision(ctx context.Context, team []string, out, slip string) error {
+func (c *cli) provision(ctx context.Context, team []string, emergency []fhir.Class, out, slip string) error {
 	s, err := c.member(ctx)
 	if err != nil {
 		return err
@@ -142,15 +151,15 @@ func (c *cli) provision(ctx context.Context, team []string, out, slip string) er
 			return fmt.Errorf("%w: %s", wallet.ErrExists, file)
 		}
 	}
-	grants, err := teamGrants(s, team)
+	p, err := wallet.NewProvisional(wallet.Network{Chain: s.Network.Chain, Gateway: c.gatewayOf(s.actor.Network)}, "provisional journal")
+	if err != nil {
+		return err
+	}
+	grants, err := teamGrants(s, team, labelsOf(p.Handle, emergency))
 	if err != nil {
 		return err
 	}
 	born, err := c.birth()
-	if err != nil {
-		return err
-	}
-	p, err := wallet.NewProvisional(wallet.Network{Chain: s.Network.Chain, Gateway: c.gatewayOf(s.actor.Network)}, "provisional journal")
 	if err != nil {
 		return err
 	}
@@ -180,23 +189,28 @@ func (c *cli) provision(ctx context.Context, team []string, out, slip string) er
 	})
 }
 
-// teamGrants lets the member write, and the team read.
-func teamGrants(s *staff, team []string) (out []protocol.Grant, err error) {
-	add := func(template string, to consent.Grantee) error {
-		policy, t, err := consent.Render(template, consent.Params{Grantee: to})
+// teamGrants lets the member write, the team read, and emergency teams break the glass for what the labels say.
+func teamGrants(s *staff, team []string, emergency []protocol.Label) (out []protocol.Grant, err error) {
+	add := func(template string, p consent.Params) error {
+		policy, t, err := consent.Render(template, p)
 		if err == nil {
 			out = append(out, protocol.Grant{Template: t.Number, Policy: policy, NotAfter: uint64(time.Now().UnixMilli()) + t.WindowMillis, UsesMax: t.UsesMax})
 		}
 		return err
 	}
-	if err := add("contributor", consent.Grantee{Member: protocol.MemberID(s.actor.ID)}); err != nil {
+	if err := add("contributor", consent.Params{Grantee: consent.Grantee{Member: protocol.MemberID(s.actor.ID)}}); err != nil {
 		return nil, err
+	}
+	if len(emergency) > 0 {
+		if err := add("emergency-card", consent.Params{Labels: emergency}); err != nil {
+			return nil, err
+		}
 	}
 	known := namesOf(s.Client, nil)
 	for _, whom := range team {
 		to, err := grantee(whom, known)
 		if err == nil {
-			err = add("care-team", to)
+			err = add("care-team", consent.Params{Grantee: to})
 		}
 		if err != nil {
 			return nil, err

@@ -51,17 +51,26 @@ anamnesis journal open psychiatry --gateway http://127.0.0.1:8080`,
 		if len(args) == 1 {
 			name = args[0]
 		}
-		var seen []fhir.Class
-		if emergency != "none" {
-			var err error
-			if seen, err = classes(strings.Split(emergency, ",")); err != nil {
-				return err
-			}
+		seen, err := emergencySeen(emergency)
+		if err != nil {
+			return err
 		}
 		return c.openJournal(ctx, name, seen)
 	})
-	cmd.Flags().StringVar(&emergency, "emergency", strings.Join(emergencyClasses, ","), "`CLASSES` that emergency teams may see, separated by commas, or none")
+	emergencyFlag(cmd, &emergency)
 	return cmd
+}
+
+func emergencyFlag(cmd *cobra.Command, emergency *string) {
+	cmd.Flags().StringVar(emergency, "emergency", strings.Join(emergencyClasses, ","), "`CLASSES` that emergency teams may see, separated by commas, or none")
+}
+
+// emergencySeen reads what the flag says.
+func emergencySeen(flag string) ([]fhir.Class, error) {
+	if flag == "none" {
+		return nil, nil
+	}
+	return classes(strings.Split(flag, ","))
 }
 
 // letEmergencies grants the emergency card's contract on a new journal.
