@@ -49,7 +49,7 @@ anamnesis wallet rotate`,
 			return err
 		}
 		return c.show(map[string]any{"journal": j.ID, "key_epoch": j.KeyEpoch + 1, "controller": next.Signing.Public()}, func(out io.Writer) {
-			fmt.Fprintf(out, "Journal %q has new keys. Make a new backup of the wallet's file; the recovery words still hold.\n", printable(j.Nickname))
+			fmt.Fprintf(out, "Journal %q has new keys. Make a new backup of the wallet's file; the recovery words still hold.\nWhere the old keys asked to be told of what happens, that is over: `anamnesis notify add` again.\n", printable(j.Nickname))
 		})
 	})
 	cmd.Flags().StringVar(&c.journal, "journal", "", "which journal of the wallet, by `NAME` or id")

@@ -209,14 +209,25 @@ func (s *server) getSubscriptions(w http.ResponseWriter, r *http.Request) error 
 
 // ownJournal is the journal in the path, if its patient asks.
 func (s *server) ownJournal(r *http.Request) (in protocol.JournalID, err error) {
+	in, _, err = s.ownAsker(r)
+	return in, err
+}
+
+// ownAsker is ownJournal with who asks: the controller or a device.
+func (s *server) ownAsker(r *http.Request) (in protocol.JournalID, a asker, err error) {
 	if in, err = journalID(r); err != nil {
-		return in, err
+		return in, a, err
 	}
-	return in, s.view(func(v *ledger.View) error { return s.patientOf(v, r, in) })
+	return in, a, s.view(func(v *ledger.View) error {
+		if a, err = s.ask(v, r); err == nil && !a.isPatientOf(in) {
+			err = noJournal
+		}
+		return err
+	})
 }
 
 func (s *server) putSubscription(w http.ResponseWriter, r *http.Request) error {
-	in, which, err := s.ownSubscription(r)
+	in, by, which, err := s.ownSubscription(r)
 	if err != nil {
 		return err
 	}
@@ -234,27 +245,31 @@ func (s *server) putSubscription(w http.ResponseWriter, r *http.Request) error {
 	if err := decode(raw, &ask); err != nil {
 		return err
 	}
-	out, err := s.Notices.Subscribe(in, which, ask)
+	out, err := s.Notices.Subscribe(in, by.signer.Key, which, ask)
 	if err != nil {
 		return noticeProblem(err)
 	}
 	return reply(w, out)
 }
 
-func (s *server) ownSubscription(r *http.Request) (in protocol.JournalID, which protocol.Hash, err error) {
-	if in, err = s.ownJournal(r); err != nil {
-		return in, which, err
+func (s *server) ownSubscription(r *http.Request) (in protocol.JournalID, by asker, which protocol.Hash, err error) {
+	if in, by, err = s.ownAsker(r); err != nil {
+		return in, by, which, err
 	}
 	which, err = id(protocol.ParseHash, r.PathValue("hash"))
-	return in, which, err
+	return in, by, which, err
 }
 
 func (s *server) deleteSubscription(w http.ResponseWriter, r *http.Request) error {
-	in, which, err := s.ownSubscription(r)
+	in, by, which, err := s.ownSubscription(r)
 	if err != nil {
 		return err
 	}
-	if err := s.Notices.Unsubscribe(in, which); err != nil {
+	var device protocol.PublicKey
+	if by.device {
+		device = by.signer.Key
+	}
+	if err := s.Notices.Unsubscribe(in, device, which); err != nil {
 		return noticeProblem(err)
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -262,7 +277,7 @@ func (s *server) deleteSubscription(w http.ResponseWriter, r *http.Request) erro
 }
 
 func (s *server) putConfirmation(w http.ResponseWriter, r *http.Request) error {
-	in, which, err := s.ownSubscription(r)
+	in, _, which, err := s.ownSubscription(r)
 	if err != nil {
 		return err
 	}
@@ -292,6 +307,10 @@ func noticeProblem(err error) error {
 		return bad("nonce", "The nonce does not have its length", "It is 16 random bytes.")
 	case errors.Is(err, notify.ErrTooMany):
 		return problem(http.StatusConflict, "too-many", "There are as many subscriptions as there may be", "Remove one first.")
+	case errors.Is(err, notify.ErrCodes):
+		return problem(http.StatusTooManyRequests, "too-many-codes", "As many codes were sent today as may be", "Try again tomorrow, or give a webhook.")
+	case errors.Is(err, notify.ErrNotYours):
+		return problem(http.StatusForbidden, "not-for-devices", "A device removes only what it asked for itself", "Use the wallet that controls the journal.")
 	case errors.Is(err, notify.ErrRemoved):
 		return problem(http.StatusConflict, "removed", "This subscription was removed", "Make another one, with a nonce of its own.")
 	case errors.Is(err, notify.ErrNone):

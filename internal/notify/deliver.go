@@ -51,9 +51,12 @@ func (n *Notifier) dispatch(ctx context.Context) error {
 
 // tidy forgets removed subscriptions after a while, and addresses that were never confirmed.
 func (n *Notifier) tidy() error {
-	now := n.now()
+	now := int64(n.now())
+	if _, err := n.db.Exec("DELETE FROM codes WHERE asked < ?", now-confirmTime.Milliseconds()); err != nil {
+		return err
+	}
 	_, err := n.db.Exec("DELETE FROM subscriptions WHERE state = ? AND made < ? OR state = ? AND made < ?",
-		stateDeleted, int64(now)-deletedTime.Milliseconds(), stateUnconfirmed, int64(now)-confirmTime.Milliseconds())
+		stateDeleted, now-deletedTime.Milliseconds(), stateUnconfirmed, now-confirmTime.Milliseconds())
 	return err
 }
 

@@ -18,6 +18,10 @@ const (
 	// BatchNoticesMax is how many go with one delivery.
 	BatchNoticesMax = 100
 
+	// CodesAddressDayMax is how many codes one address is sent in a day, whoever asks; CodesJournalDayMax how many one journal asks for.
+	CodesAddressDayMax = 3
+	CodesJournalDayMax = 8
+
 	// confirmTriesMax is how often a code may be wrong; confirmTime how long it counts.
 	confirmTriesMax = 5
 	confirmTime     = 24 * time.Hour

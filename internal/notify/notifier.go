@@ -196,6 +196,9 @@ func (n *Notifier) gather() (found []ledger.Stored, next uint64, err error) {
 // queue puts one entry's notice into the queues of its journal's subscriptions.
 func (n *Notifier) queue(tx *sql.Tx, s ledger.Stored) error {
 	w := classify(s.Entry)
+	if err := n.cutOff(tx, s.Entry); err != nil {
+		return err
+	}
 	rows, err := rowsOf(tx, "journal = ? AND state = ? AND closing = 0 AND since <= ?", s.Entry.Journal[:], stateActive, s.Index)
 	if err != nil {
 		return err
@@ -206,13 +209,26 @@ func (n *Notifier) queue(tx *sql.Tx, s ledger.Stored) error {
 				return err
 			}
 		}
-		if w.closes {
+		if w.closes || s.Entry.Type == protocol.TypeRotateController && r.askedBy(s.Entry.Signer.Key) {
 			if _, err := tx.Exec("UPDATE subscriptions SET closing = 1, due = coalesce(due, ?) WHERE id = ?", n.now(), r.id[:]); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// cutOff ends what a device asked for when it is cut off, without a last word: it may be a thief's.
+func (n *Notifier) cutOff(tx *sql.Tx, e protocol.Entry) error {
+	var a protocol.RevokeDevice
+	if e.Type != protocol.TypeRevokeDevice || protocol.Decode(e.Action, &a) != nil {
+		return nil
+	}
+	if _, err := tx.Exec("DELETE FROM waiting WHERE subscription IN (SELECT id FROM subscriptions WHERE journal = ? AND asker = ?)", e.Journal[:], a.Key[:]); err != nil {
+		return err
+	}
+	_, err := tx.Exec("UPDATE subscriptions SET state = ?, due = NULL, target = '', made = ? WHERE journal = ? AND asker = ?", stateDeleted, n.now(), e.Journal[:], a.Key[:])
+	return err
 }
 
 func (n *Notifier) enqueue(tx *sql.Tx, r row, e protocol.Entry, w what) error {

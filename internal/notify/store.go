@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -36,7 +37,8 @@ CREATE TABLE IF NOT EXISTS subscriptions (
 	problem   TEXT NOT NULL DEFAULT '',
 	delivered INTEGER NOT NULL DEFAULT 0,
 	tries     INTEGER NOT NULL DEFAULT 0,  -- wrong codes
-	closing   INTEGER NOT NULL DEFAULT 0   -- goes once nothing waits
+	closing   INTEGER NOT NULL DEFAULT 0,  -- goes once nothing waits
+	asker     BLOB NOT NULL DEFAULT x''    -- the key that asked: with it the subscription goes
 ) STRICT;
 CREATE INDEX IF NOT EXISTS subscriptions_journal ON subscriptions (journal);
 CREATE INDEX IF NOT EXISTS subscriptions_due ON subscriptions (due) WHERE due IS NOT NULL;
@@ -47,6 +49,11 @@ CREATE TABLE IF NOT EXISTS waiting (
 	kind         TEXT NOT NULL,
 	PRIMARY KEY (subscription, seq)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS codes (           -- that were asked for, for a day: so that nobody is sent mails without end
+	asked   INTEGER NOT NULL,
+	journal BLOB NOT NULL,
+	address BLOB NOT NULL                -- keyed hash of it
+) STRICT;
 `
 
 // States of a subscription. One that was removed stays for a while as deleted.
@@ -82,10 +89,23 @@ func openStore(dir string) (*sql.DB, error) {
 		return nil, err
 	}
 	db.SetMaxOpenConns(1) // one writer: nothing waits for SQLite's locks
-	if _, err := db.Exec(schema); err != nil {
+	if err := prepare(db); err != nil {
 		return nil, errors.Join(fmt.Errorf("notify: %s: %w", path, err), db.Close())
 	}
 	return db, nil
+}
+
+// prepare makes the tables, and adds to those of earlier versions what they lack.
+func prepare(db *sql.DB) error {
+	if _, err := db.Exec(schema); err != nil {
+		return err
+	}
+	has := 0
+	err := db.QueryRow("SELECT count(*) FROM pragma_table_info('subscriptions') WHERE name = 'asker'").Scan(&has)
+	if err == nil && has == 0 {
+		_, err = db.Exec("ALTER TABLE subscriptions ADD COLUMN asker BLOB NOT NULL DEFAULT x''")
+	}
+	return err
 }
 
 // inTx runs fn in a transaction.
@@ -118,15 +138,21 @@ type row struct {
 	told     uint64
 	tries    int
 	closing  bool
+	asker    []byte
 	waiting  uint64
 }
 
-const rowColumns = `id, journal, way, target, kinds, state, made, attempts, failing, upto, problem, delivered, tries, closing,
+// askedBy tells whether a key that was the controller's asked for it; of rows of earlier versions it is not known, and taken to be so.
+func (r row) askedBy(key protocol.PublicKey) bool {
+	return len(r.asker) == 0 || bytes.Equal(r.asker, key[:])
+}
+
+const rowColumns = `id, journal, way, target, kinds, state, made, attempts, failing, upto, problem, delivered, tries, closing, asker,
 	(SELECT count(*) FROM waiting WHERE subscription = id)`
 
 func scanRow(scan func(...any) error) (r row, err error) {
 	var id, journal []byte
-	if err := scan(&id, &journal, &r.way, &r.target, &r.kinds, &r.state, &r.made, &r.attempts, &r.failing, &r.upto, &r.problem, &r.told, &r.tries, &r.closing, &r.waiting); err != nil {
+	if err := scan(&id, &journal, &r.way, &r.target, &r.kinds, &r.state, &r.made, &r.attempts, &r.failing, &r.upto, &r.problem, &r.told, &r.tries, &r.closing, &r.asker, &r.waiting); err != nil {
 		return r, err
 	}
 	if len(id) != len(r.id) || len(journal) != len(r.journal) {

@@ -34,15 +34,18 @@ var (
 	ErrKinds     = errors.New("there is no such kind of notice")
 	ErrNonce     = errors.New("the nonce does not have its length")
 	ErrTooMany   = errors.New("there are as many subscriptions as there may be")
+	ErrCodes     = errors.New("as many codes were sent today as may be")
+	ErrNotYours  = errors.New("a device removes what it asked for itself; the rest is the wallet's")
 	ErrRemoved   = errors.New("this subscription was removed")
 	ErrNone      = errors.New("there is no such subscription")
 	ErrCode      = errors.New("that is not the code")
 	ErrConfirmed = errors.New("there is nothing to confirm")
 )
 
-// Subscribe takes a subscription on, or finds it taken on already. id is the SHA-256 of the body that asked. Mail addresses are first sent
-// a code; until it comes back through Confirm they are told nothing.
-func (n *Notifier) Subscribe(journal protocol.JournalID, id protocol.Hash, s api.Subscribe) (api.Subscription, error) {
+// Subscribe takes a subscription on, or finds it taken on already. asker is the key that signed, a device's or the controller's: the
+// subscription goes when that key counts no more. id is the SHA-256 of the body that asked. Mail addresses are first sent a code; until it
+// comes back through Confirm they are told nothing.
+func (n *Notifier) Subscribe(journal protocol.JournalID, asker protocol.PublicKey, id protocol.Hash, s api.Subscribe) (api.Subscription, error) {
 	kinds, err := n.check(s)
 	if err != nil {
 		return api.Subscription{}, err
@@ -67,9 +70,12 @@ func (n *Notifier) Subscribe(journal protocol.JournalID, id protocol.Hash, s api
 		state, due := stateActive, any(nil)
 		if s.Way == WayMail {
 			state, due = stateUnconfirmed, n.now()
+			if err := n.countCode(tx, journal, s.Target); err != nil {
+				return err
+			}
 		}
-		if _, err := tx.Exec("INSERT INTO subscriptions (id, journal, way, target, kinds, state, made, since, due) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-			id[:], journal[:], s.Way, s.Target, strings.Join(kinds, ","), state, n.now(), n.ledger.Head().Size, due); err != nil {
+		if _, err := tx.Exec("INSERT INTO subscriptions (id, journal, way, target, kinds, state, made, since, due, asker) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+			id[:], journal[:], s.Way, s.Target, strings.Join(kinds, ","), state, n.now(), n.ledger.Head().Size, due, asker[:]); err != nil {
 			return err
 		}
 		if err := n.saveCursor(tx, n.cursor); err != nil {
@@ -106,6 +112,25 @@ func (n *Notifier) room(tx *sql.Tx, journal protocol.JournalID) error {
 		return ErrTooMany
 	}
 	return nil
+}
+
+// countCode bounds how many codes go out in a day: to one address, which may be a stranger's, and for one journal. Removing a subscription
+// gives nothing back.
+func (n *Notifier) countCode(tx *sql.Tx, journal protocol.JournalID, address string) error {
+	to := n.derive("anamnesis/mail-address/v1", sha256.Sum256([]byte(strings.ToLower(address))))
+	since := int64(n.now()) - confirmTime.Milliseconds()
+	var there, mine int
+	if err := tx.QueryRow("SELECT count(*) FROM codes WHERE address = ? AND asked > ?", to, since).Scan(&there); err != nil {
+		return err
+	}
+	if err := tx.QueryRow("SELECT count(*) FROM codes WHERE journal = ? AND asked > ?", journal[:], since).Scan(&mine); err != nil {
+		return err
+	}
+	if there >= CodesAddressDayMax || mine >= CodesJournalDayMax {
+		return ErrCodes
+	}
+	_, err := tx.Exec("INSERT INTO codes (asked, journal, address) VALUES (?, ?, ?)", n.now(), journal[:], to)
+	return err
 }
 
 // check says whether a subscription can be taken on, and gives its kinds in order.
@@ -225,9 +250,22 @@ type keep struct{ error }
 
 func (k keep) Unwrap() error { return k.error }
 
-// Unsubscribe removes a subscription and what waits for it. Its id does not come back.
-func (n *Notifier) Unsubscribe(journal protocol.JournalID, id protocol.Hash) error {
+// Unsubscribe removes a subscription and what waits for it. Its id does not come back. A device (not zero) removes only what it asked
+// for itself: a stolen one must not be able to silence what the patient is told.
+func (n *Notifier) Unsubscribe(journal protocol.JournalID, device protocol.PublicKey, id protocol.Hash) error {
 	return n.inTx(func(tx *sql.Tx) error {
+		if !device.IsZero() {
+			var own bool
+			err := tx.QueryRow("SELECT asker = ? FROM subscriptions WHERE id = ? AND journal = ? AND state <> ?", device[:], id[:], journal[:], stateDeleted).Scan(&own)
+			switch {
+			case errors.Is(err, sql.ErrNoRows):
+				return ErrNone
+			case err != nil:
+				return err
+			case !own:
+				return ErrNotYours
+			}
+		}
 		done, err := tx.Exec("UPDATE subscriptions SET state = ?, due = NULL, target = '', made = ? WHERE id = ? AND journal = ? AND state <> ?", stateDeleted, n.now(), id[:], journal[:], stateDeleted)
 		if err != nil {
 			return err

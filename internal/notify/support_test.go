@@ -105,7 +105,7 @@ func (b *bench) subscribe(s api.Subscribe) (api.Subscription, error) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	return b.n.Subscribe(b.alice.Journal(), sha256.Sum256(raw), s)
+	return b.n.Subscribe(b.alice.Journal(), b.alice.Signer.Key, sha256.Sum256(raw), s)
 }
 
 func (b *bench) webhook(url string, kinds ...string) api.Subscription {

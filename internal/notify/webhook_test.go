@@ -293,16 +293,16 @@ func TestRemovedAndBounded(t *testing.T) {
 	if again, err := b.subscribe(ask); err != nil || again.ID != first.ID || again.Secret != first.Secret {
 		t.Error("the same request twice", again, err)
 	}
-	if err := b.n.Unsubscribe(protocol.JournalID{9}, first.ID); !errors.Is(err, ErrNone) {
+	if err := b.n.Unsubscribe(protocol.JournalID{9}, protocol.PublicKey{}, first.ID); !errors.Is(err, ErrNone) {
 		t.Error("another's subscription", err)
 	}
-	if err := b.n.Unsubscribe(b.alice.Journal(), first.ID); err != nil {
+	if err := b.n.Unsubscribe(b.alice.Journal(), protocol.PublicKey{}, first.ID); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := b.subscribe(ask); !errors.Is(err, ErrRemoved) {
 		t.Error("replayed after its removal", err)
 	}
-	if _, err := b.n.Subscribe(protocol.JournalID{9}, first.ID, ask); !errors.Is(err, ErrRemoved) {
+	if _, err := b.n.Subscribe(protocol.JournalID{9}, b.alice.Signer.Key, first.ID, ask); !errors.Is(err, ErrRemoved) {
 		t.Error("taken over by another journal", err)
 	}
 	for range SubscriptionsJournalMax {
