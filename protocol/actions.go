@@ -11,17 +11,17 @@ type ActionType uint16
 
 // The actions, by family. Numbers from EventSeal on are events: entries that the ledger writes by itself, which nobody can sign.
 const (
-	TypeProposeMember    ActionType = 10
-	TypeProposeRemoval   ActionType = 11
-	TypeApprove          ActionType = 12
-	TypeRotateMemberKey  ActionType = 13
-	TypeSetPractitioner  ActionType = 20
+	// Members and their practitioners.
+	TypeProposeMember   ActionType = 10
+	TypeProposeRemoval  ActionType = 11
+	TypeApprove         ActionType = 12
+	TypeRotateMemberKey ActionType = 13
+	TypeSetPractitioner ActionType = 20
+
+	// Journals, records, and who controls them.
+	TypeVetoRecovery     ActionType = 28
 	TypeOpenJournal      ActionType = 30
 	TypeAddRecord        ActionType = 31
-	TypeGrant            ActionType = 40
-	TypeRevoke           ActionType = 41
-	TypeRequestAccess    ActionType = 50
-	TypeVetoRecovery     ActionType = 28
 	TypeClaimJournal     ActionType = 32
 	TypeReissueClaim     ActionType = 33
 	TypeAddDevice        ActionType = 34
@@ -30,11 +30,26 @@ const (
 	TypeSetGuardians     ActionType = 37
 	TypeProposeRecovery  ActionType = 38
 	TypeApproveRecovery  ActionType = 39
+
+	// Contracts, cards, delegation.
+	TypeGrant         ActionType = 40
+	TypeRevoke        ActionType = 41
+	TypeSetCard       ActionType = 42
+	TypeDelegate      ActionType = 43
+	TypeEndDelegation ActionType = 44
+
+	// Reading.
+	TypeRequestAccess    ActionType = 50
+	TypeReviewBreakGlass ActionType = 52
+
+	// The custodians' key.
 	TypeOfferReceiverKey ActionType = 60
 	TypeDeal             ActionType = 61
 	TypeAcceptDeals      ActionType = 62
 	TypeComplain         ActionType = 63
 	TypeReveal           ActionType = 64
+
+	// Forgetting and correcting.
 	TypeErase            ActionType = 70
 	TypeAttestErasure    ActionType = 71
 	TypeSetHold          ActionType = 72
@@ -46,11 +61,14 @@ const (
 	EventGenesis          ActionType = 1001
 	EventMemberJoined     ActionType = 1010
 	EventMemberRemoved    ActionType = 1011
-	EventContractEnded    ActionType = 1040
-	EventContractUsedUp   ActionType = 1041
 	EventRecoveryWaiting  ActionType = 1030
 	EventJournalRecovered ActionType = 1031
 	EventRecoveryExpired  ActionType = 1032
+	EventContractEnded    ActionType = 1040
+	EventContractUsedUp   ActionType = 1041
+	EventDelegationEnded  ActionType = 1042
+	EventBreakGlassOpened ActionType = 1050
+	EventReviewMissed     ActionType = 1052
 	EventKeyActivated     ActionType = 1060
 	EventDealerExcluded   ActionType = 1061
 	EventRecordsErased    ActionType = 1070

@@ -5,19 +5,7 @@ import (
 	"fmt"
 )
 
-// Numbers of the actions with which people stand in for each other: in an emergency, and by delegation.
-const (
-	TypeSetCard          ActionType = 42
-	TypeDelegate         ActionType = 43
-	TypeEndDelegation    ActionType = 44
-	TypeReviewBreakGlass ActionType = 52
-
-	EventDelegationEnded  ActionType = 1042
-	EventBreakGlassOpened ActionType = 1050
-	EventReviewMissed     ActionType = 1052
-)
-
-// Limits on them; the unit is the last word.
+// Limits on the actions with which people stand in for each other, in an emergency and by delegation; the unit is the last word.
 const (
 	BreakGlassSessionMillis   = 24 * 3600_000 // how long one break-glass session goes on
 	ReasonFileBytes           = 4 << 10       // a sealed reason for breaking the glass has exactly so many
