@@ -239,6 +239,9 @@ func (n *Node) deleteErased(ctx context.Context, e journal.NamedErasure) error {
 			return err
 		}
 		if len(page) == 0 {
+			if e.Row.What.Everything { // what a patient would have claimed the journal with
+				return n.desk.Forget(e.Row.Journal)
+			}
 			return nil
 		}
 		group, within := errgroup.WithContext(ctx)
