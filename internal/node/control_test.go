@@ -4,10 +4,16 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -133,6 +139,116 @@ func TestClaim(t *testing.T) {
 		w.nowhere(dir, []byte(s))
 	}
 	w.start(devConfig(dir, 4))
+}
+
+// wire is what goes over the wire between a client and a gateway.
+type wire struct {
+	mu   sync.Mutex
+	urls []string
+	rest [][]byte // headers and bodies, both ways
+}
+
+// between puts a wire before a gateway.
+func between(t *testing.T, gateway string) (*wire, string) {
+	to, err := url.Parse(gateway)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := new(wire)
+	p := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to); r.Out.Host = r.In.Host }, ModifyResponse: func(r *http.Response) error {
+		raw, err := httputil.DumpResponse(r, true)
+		seen.mu.Lock()
+		defer seen.mu.Unlock()
+		seen.rest = append(seen.rest, raw)
+		return err
+	}}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		raw, err := httputil.DumpRequest(r, true)
+		if err != nil {
+			t.Error(err)
+		}
+		seen.mu.Lock()
+		seen.urls, seen.rest = append(seen.urls, r.RequestURI), append(seen.rest, raw)
+		seen.mu.Unlock()
+		p.ServeHTTP(w, r)
+	}))
+	t.Cleanup(s.Close)
+	return seen, s.URL
+}
+
+// A code is said nowhere but on paper: in no URL, header, body, error or line of any node's log, however a claim ends. Its name at the desk, the handle and
+// the date of birth are in no URL, error or log.
+func TestCodesAreSaidNowhere(t *testing.T) {
+	t.Parallel()
+	log := new(syncBuffer)
+	cfg := devConfig(t.TempDir(), 1)
+	cfg.Log = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	w := startWorld(t, cfg)
+	seen, at := between(t, w.net.Gateway(0))
+	c := w.dial(at)
+	hospital, chain := client.Actor(w.net.Member(0)), c.Genesis.Chain
+	var said strings.Builder // in errors
+	tried := func(what, code string, err error) {
+		if code != "" {
+			w.isProblem(err, code)
+		}
+		fmt.Fprintf(&said, "%s: %v %+v %#v\n", what, err, err, err)
+	}
+	p, err := wallet.NewProvisional(wallet.Network{Chain: chain}, "bed 12")
+	w.ok(err)
+	const born, wrong = "1980-02-03", "1980-03-02"
+	code, guess, again := wallet.NewCode(), wallet.NewCode(), wallet.NewCode()
+	w.ok(c.Provision(w.ctx, hospital, p, code, born))
+	mine := wallet.New(wallet.Network{Chain: chain})
+	_, err = mine.AdoptJournal(p.Handle, "main")
+	w.ok(err)
+	k, err := mine.Keys(p.Handle.Journal)
+	w.ok(err)
+	err = c.Provision(w.ctx, hospital, p, again, born)
+	w.isRejected(err, protocol.JournalExists)
+	tried("provisioned twice", "", err)
+	_, err = c.ClaimHandle(w.ctx, guess.ClaimKeys(chain), born)
+	tried("guessed", "no-claim", err)
+	_, err = c.ClaimHandle(w.ctx, code.ClaimKeys(chain), wrong)
+	tried("found", "wrong-factor", err)
+	_, err = c.ClaimHandle(w.ctx, code.ClaimKeys(chain), "3.2.1980")
+	tried("mistyped", "date-of-birth", err)
+	stolen := code.ClaimKeys(chain)
+	stolen.Key = guess.ClaimKeys(chain).Key
+	tried("another key", "no-claim", c.Claim(w.ctx, stolen, born, k))
+	w.ok(c.Claim(w.ctx, code.ClaimKeys(chain), born, k))
+	tried("used again", "no-claim", c.Claim(w.ctx, code.ClaimKeys(chain), born, k))
+	_, err = c.ClaimHandle(w.ctx, code.ClaimKeys(chain), born)
+	tried("opened again", "no-claim", err)
+	w.ok(w.net.Stop())
+
+	plain := strings.NewReplacer("-", "", " ", "", "%2D", "")
+	has := func(where string, secret []byte) bool {
+		return strings.Contains(plain.Replace(strings.ToUpper(where)), plain.Replace(strings.ToUpper(string(secret)))) || leaks([]byte(where), secret)
+	}
+	if string(log.bytes()) == "" || len(seen.urls) < 8 {
+		t.Fatal("nothing was looked at")
+	}
+	for what, secret := range map[string][]byte{"the code": []byte(code.Reveal()), "a guessed code": []byte(guess.Reveal()), "a new code": []byte(again.Reveal())} {
+		for _, raw := range seen.rest {
+			if has(string(raw), secret) {
+				t.Errorf("%s is on the wire: %q", what, raw)
+			}
+		}
+		for where, text := range map[string]string{"a URL": strings.Join(seen.urls, "\n"), "an error": said.String(), "the log": string(log.bytes())} {
+			if has(text, secret) {
+				t.Errorf("%s is in %s", what, where)
+			}
+		}
+	}
+	keys := code.ClaimKeys(chain)
+	for what, secret := range map[string][]byte{"the code's name at the desk": keys.Lookup[:], "the handle": []byte(p.Handle.String()), "the date of birth": []byte(born), "a wrong date": []byte(wrong)} {
+		for where, text := range map[string]string{"a URL": strings.Join(seen.urls, "\n"), "an error": said.String(), "the log": string(log.bytes())} {
+			if has(text, secret) {
+				t.Errorf("%s is in %s", what, where)
+			}
+		}
+	}
 }
 
 // What a sponsor keeps for a patient to claim with goes when the journal is claimed, though the sponsor's node is away meanwhile, and then the
