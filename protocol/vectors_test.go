@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/ed25519"
 	"encoding/hex"
 	"encoding/json"
@@ -9,6 +10,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -63,7 +65,11 @@ type vectors struct {
 	}
 	BadHandles []string
 	Actions    []struct{ Type, Body string }
-	Envelopes  []struct{ Name, SigningSeed, Payload, SigStructure, Envelope, ID string }
+	// BadActions are canonical bytes that say what no such action may say: one fault each. An envelope with one is refused.
+	BadActions []struct{ Name, Expect, Type, Body string }
+	// BadPolicies are guardian policies that are refused, in a proposal too.
+	BadPolicies []struct{ Name, Policy string }
+	Envelopes   []struct{ Name, SigningSeed, Payload, SigStructure, Envelope, ID string }
 	// Bad envelopes: one fault each.
 	Bad     []struct{ Name, Expect, Envelope string }
 	Parcels []struct {
@@ -177,9 +183,130 @@ func makeVectors() (v vectors) {
 	for _, a := range samples() {
 		v.Actions = append(v.Actions, struct{ Type, Body string }{a.ActionType().String(), hex.EncodeToString(Encode(a))})
 	}
+	for _, b := range badSamples() {
+		v.BadActions = append(v.BadActions, struct{ Name, Expect, Type, Body string }{b.name, "encoding", b.action.ActionType().String(), hex.EncodeToString(Encode(b.action))})
+	}
+	for _, b := range badPolicies() {
+		v.BadPolicies = append(v.BadPolicies, struct{ Name, Policy string }{b.name, hex.EncodeToString(Encode(b.policy))})
+	}
 	v.envelopes()
 	v.entries()
 	return v
+}
+
+type badSample struct {
+	name   string
+	action Action
+}
+
+// badSamples break one rule of an action's shape each; every type of action has some.
+func badSamples() (out []badSample) {
+	good := map[ActionType]Action{}
+	bad := func(name string, a Action) { out = append(out, badSample{name, a}) }
+	for _, a := range samples() {
+		good[a.ActionType()] = a
+	}
+	bad("no member", &ProposeMember{})
+	bad("no member to remove", &ProposeRemoval{})
+	bad("no proposal to approve", &Approve{})
+	bad("a key that proves itself with nothing", &RotateMemberKey{Key: PublicKey{6}})
+	bad("a practitioner without a commitment", &SetPractitioner{Practitioner: PractitionerID{3}, Key: PublicKey{8}, Role: RoleNurse, Status: PractitionerActive})
+	open := *good[TypeOpenJournal].(*OpenJournal)
+	open.Claim, open.Guardians = Hash{1}, Hash{2}
+	bad("a provisional journal with guardians", &open)
+	record := *good[TypeAddRecord].(*AddRecord)
+	record.Relation, record.About = RelationSupersedes, record.Record
+	bad("a version of itself", &record)
+	grant := *good[TypeGrant].(*Grant)
+	grant.NotBefore = grant.NotAfter
+	bad("a contract that ends as it begins", &grant)
+	bad("no contract to revoke", &Revoke{})
+	access := *good[TypeRequestAccess].(*RequestAccess)
+	access.Purpose = PurposeBreakGlass
+	bad("the glass broken without a reason", &access)
+	bad("a receiver key of no length", &OfferReceiverKey{Generation: 1, Epoch: 1})
+	bad("a deal without a message", &Deal{Generation: 1, Epoch: 1})
+	bad("dealers out of order", &AcceptDeals{Generation: 1, Epoch: 1, Dealers: []uint16{2, 1}})
+	bad("a complaint about nobody", &Complain{Generation: 1, Epoch: 1})
+	bad("a share cut off", &Reveal{Generation: 1, Epoch: 1, Receiver: 2, Share: make([]byte, 31)})
+	claim := *good[TypeClaimJournal].(*ClaimJournal)
+	claim.CodeProof = claim.CodeProof[:63]
+	bad("a claim whose code's proof is short", &claim)
+	claim = *good[TypeClaimJournal].(*ClaimJournal)
+	claim.Agreement = nil
+	bad("a claim that its sponsor did not agree to", &claim)
+	bad("a new code without a commitment", &ReissueClaim{})
+	device := *good[TypeAddDevice].(*AddDevice)
+	device.Name = Hash{}
+	bad("a device without a name's commitment", &device)
+	bad("no device to cut off", &RevokeDevice{})
+	rotate := *good[TypeRotateController].(*RotateController)
+	rotate.Recipient = [32]byte{}
+	bad("a controller without a recipient", &rotate)
+	for _, p := range badPolicies() {
+		propose := *good[TypeProposeRecovery].(*ProposeRecovery)
+		propose.Policy = Encode(p.policy)
+		bad("a recovery under a policy: "+p.name, &propose)
+	}
+	bad("no recovery to approve", &ApproveRecovery{})
+	bad("no recovery to veto", &VetoRecovery{})
+	bad("a card without a name", &SetCard{Sealed: []byte{1}})
+	bad("a card with nothing in it", &SetCard{Card: CardID{1}})
+	bad("a card too large", &SetCard{Card: CardID{1}, Sealed: make([]byte, CardBytesMax+1)})
+	for name, change := range map[string]func(*Delegate){
+		"at no level":                          func(d *Delegate) { d.Level = 0 },
+		"who reads alone and may delegate":     func(d *Delegate) { d.Level = LevelSee },
+		"with labels out of order":             func(d *Delegate) { d.Labels = []Label{{19}, {13}} },
+		"with a label twice":                   func(d *Delegate) { d.Labels = []Label{{13}, {13}} },
+		"with no label's name":                 func(d *Delegate) { d.Labels = []Label{{}, {13}} },
+		"whose time ends as it begins":         func(d *Delegate) { d.NotBefore = d.NotAfter },
+		"whose key proves itself with nothing": func(d *Delegate) { d.Proof = nil },
+	} {
+		d := *good[TypeDelegate].(*Delegate)
+		change(&d)
+		bad("a delegate "+name, &d)
+	}
+	bad("no delegate to end", &EndDelegation{})
+	bad("a review without a verdict", &ReviewBreakGlass{Practitioner: PractitionerID{3}, Session: AccessID{29}})
+	bad("a review of nothing", &ReviewBreakGlass{Practitioner: PractitionerID{3}, Verdict: VerdictJustified})
+	bad("an erasure of nothing", &Erase{})
+	bad("an erasure of two kinds", &Erase{Records: []RecordID{{1}}, Everything: true})
+	bad("an erasure with a record twice", &Erase{Records: []RecordID{{1}, {1}}})
+	bad("an attestation of nothing", &AttestErasure{})
+	bad("a hold without a reason", &SetHold{Until: 1})
+	bad("no hold to lift", &LiftHold{})
+	bad("an amendment without a statement", &RequestAmendment{Record: RecordID{12}})
+	bad("an answer that gives a version and denies", &AnswerAmendment{Record: RecordID{12}, Version: RecordID{29}, Denial: 1})
+	bad("an answer that says nothing", &AnswerAmendment{Record: RecordID{12}})
+	slices.SortFunc(out, func(a, b badSample) int {
+		return cmp.Or(cmp.Compare(a.action.ActionType(), b.action.ActionType()), strings.Compare(a.name, b.name))
+	})
+	return out
+}
+
+type badPolicy struct {
+	name   string
+	policy GuardianPolicy
+}
+
+func badPolicies() (out []badPolicy) {
+	for _, b := range []struct {
+		name   string
+		change func(*GuardianPolicy)
+	}{
+		{"no group", func(p *GuardianPolicy) { p.Groups = nil }},
+		{"a delay of more than 90 days", func(p *GuardianPolicy) { p.DelayMillis = RecoveryDelayMillisMax + 1 }},
+		{"a group that needs nobody", func(p *GuardianPolicy) { p.Groups[0].Need = 0 }},
+		{"a group that needs more than it has", func(p *GuardianPolicy) { p.Groups[0].Need = 4 }},
+		{"a guardian twice in a group", func(p *GuardianPolicy) { p.Groups[0].Keys[1] = p.Groups[0].Keys[0] }},
+		{"a guardian in two groups", func(p *GuardianPolicy) { p.Groups[1].Keys[1] = p.Groups[0].Keys[0] }},
+		{"a guardian without a key", func(p *GuardianPolicy) { p.Groups[1].Keys[1] = PublicKey{} }},
+	} {
+		p := samplePolicy()
+		b.change(&p)
+		out = append(out, badPolicy{b.name, p})
+	}
+	return out
 }
 
 func flip(c byte) string {
@@ -341,6 +468,45 @@ func TestVectorsRead(t *testing.T) {
 			t.Errorf("%s: %v", b.Name, err)
 		}
 	}
+	listed := map[ActionType]bool{}
+	for _, a := range v.Actions {
+		typ := typeNamed(a.Type)
+		listed[typ] = true
+		got := newAction(typ)
+		if got == nil || Decode(unhex(a.Body), got) != nil || got.Validate() != nil || hex.EncodeToString(Encode(got)) != a.Body {
+			t.Errorf("%s does not read back as it was written", a.Type)
+		}
+	}
+	for _, typ := range signable() {
+		if !listed[typ] {
+			t.Errorf("%s has no vector", typ)
+		}
+	}
+	private := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{1}, 32))
+	spoiled := map[ActionType]bool{}
+	for _, a := range v.BadActions {
+		spoiled[typeNamed(a.Type)] = true
+		body := testBody(private, samples()[2])
+		body.Actions = []RawAction{{Type: typeNamed(a.Type), Body: unhex(a.Body)}}
+		raw, _ := Sign(body, signer(private))
+		if _, err := VerifyEnvelope(raw); a.Expect != "encoding" || !errors.Is(err, ErrEncoding) {
+			t.Errorf("%s: %v", a.Name, err)
+		}
+	}
+	for _, typ := range signable() {
+		if !spoiled[typ] && typ != TypeSetGuardians { // any commitment will do there, none too
+			t.Errorf("%s has no vector of what is refused", typ)
+		}
+	}
+	for _, p := range v.BadPolicies {
+		if _, err := ParseGuardianPolicy(unhex(p.Policy)); err == nil {
+			t.Errorf("%s is taken for a guardian policy", p.Name)
+		}
+	}
+	if policy, err := ParseGuardianPolicy(unhex(v.Control.Policy)); err != nil || GuardianCommitment(v.Names.Chain, v.Control.Journal, Encode(policy)) != v.Control.Guardians ||
+		len(v.BadPolicies) == 0 {
+		t.Error("the guardians' policy", err)
+	}
 	for _, h := range v.Handles {
 		got, err := ParseHandle(h.Text)
 		if err != nil || got.Journal != h.Journal || got.Epoch != h.Epoch || !bytes.Equal(got.Key[:], unhex(h.Key)) {
@@ -361,6 +527,15 @@ func TestVectorsRead(t *testing.T) {
 			t.Error(e.Name, err)
 		}
 	}
+}
+
+func typeNamed(name string) ActionType {
+	for typ, n := range typeNames {
+		if n == name {
+			return typ
+		}
+	}
+	return 0
 }
 
 // The tables of the spec list every action and event, reason, role, purpose and limit there is.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -37,6 +38,7 @@ func TestMain(m *testing.M) {
 //	poll CODE CMD…           run CMD again and again until it exits with CODE, for at most half a minute
 //	get NAME PATH            from the JSON that the last command printed, such as 0.id, into an environment variable
 //	fill FILE TEXT           write one line
+//	hides FILE…              what the last command printed has no code and no date of birth that stands in a file, however it is spelt
 //	flip FILE PLACE          change one byte; PLACE is a share of the file's length, such as 0.5
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -57,7 +59,7 @@ func TestScripts(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"freeport": freePort, "ready": ready, "code": code, "poll": poll, "get": get, "flip": flip, "fill": fill,
+			"freeport": freePort, "ready": ready, "code": code, "poll": poll, "get": get, "flip": flip, "fill": fill, "hides": hides,
 		},
 	})
 }
@@ -188,6 +190,24 @@ func flip(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	raw[int(share*float64(len(raw)-1))] ^= 1
 	ts.Check(os.WriteFile(path, raw, 0o600))
+}
+
+var secretLine = regexp.MustCompile(`(?m)^(?:Code: )?([0-9A-Z]{5}-[0-9A-Z]{4}-[0-9A-Z]{5}-[0-9A-Z]{4}|[0-9]{4}-[0-9]{2}-[0-9]{2})$`)
+
+func hides(ts *testscript.TestScript, _ bool, args []string) {
+	plain := strings.NewReplacer("-", "", " ", "", "\n", "")
+	said := plain.Replace(strings.ToUpper(ts.ReadFile("stdout") + ts.ReadFile("stderr")))
+	for _, file := range args {
+		found := secretLine.FindAllStringSubmatch(ts.ReadFile(file), -1)
+		if len(found) == 0 {
+			ts.Fatalf("%s has neither a code nor a date", file)
+		}
+		for _, m := range found {
+			if strings.Contains(said, plain.Replace(m[1])) {
+				ts.Fatalf("it was printed what %s holds: %s", file, m[1])
+			}
+		}
+	}
 }
 
 func fill(ts *testscript.TestScript, _ bool, args []string) {

@@ -48,6 +48,11 @@ func measureErase(ctx context.Context, r *run) error {
 		return err
 	}
 
+	stop, err := r.profile("erase")
+	if err != nil {
+		return err
+	}
+	defer stop()
 	began = time.Now()
 	id, err := s.at[0].Erase(ctx, keys, protocol.Erase{Everything: true})
 	if err != nil {

@@ -68,6 +68,10 @@ func (c *check) vaultFile(dir, path string, held map[protocol.Hash]bool) {
 		if raw, err := os.ReadFile(path); err != nil || string(raw) != "anamnesis/vault/tombstone/v1 "+hash.String()+"\n" {
 			c.find(Fault, "vault", "the tombstone of %s is damaged%s", hash, reason(err))
 		}
+	case "graves":
+		if got, err := hashFile(path); err != nil || got != hash {
+			c.find(Fault, "vault", "the list of tombstones %s is damaged%s", hash, reason(err))
+		}
 	case "quarantine":
 		c.find(Note, "vault", "a damaged copy of %s is kept aside until a good one is back", hash)
 	default:

@@ -307,6 +307,44 @@ func isCurrent(dir, name string) bool {
 	return len(markers) == 1 && strings.HasSuffix(markers[0], filepath.Base(name))
 }
 
+// Tombstones, alone and in lists, are what they are called.
+func TestDamagedTombstonesAreFound(t *testing.T) {
+	good := busyNetwork(t, 1)
+	vaults, err := filepath.Glob(filepath.Join(good, "nodes", "*", "vault"))
+	if err != nil || len(vaults) == 0 {
+		t.Fatal(vaults, err)
+	}
+	one, two := protocol.Hash{1}, protocol.Hash{2}
+	list := "anamnesis/vault/tombstones/v1\n" + one.String() + "\n" + two.String() + "\n"
+	var todo []string
+	for class, content := range map[string]string{"tombstones": "anamnesis/vault/tombstone/v1 " + one.String() + "\n", "graves": list} {
+		name := one
+		if class == "graves" {
+			name = sha256.Sum256([]byte(content))
+		}
+		path := filepath.Join(vaults[0], class, name.String()[:2], name.String())
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		replace(t, path, []byte(content))
+		rel, err := filepath.Rel(good, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		todo = append(todo, rel)
+	}
+	if r, err := fsck.Run(t.Context(), fsck.Options{Dir: good}); err != nil || len(r.Findings) > 0 {
+		t.Fatal(r, err)
+	}
+	for _, name := range todo {
+		for _, at := range []int{half, 10, 40} {
+			if d := (damage{name: name, at: at}); !found(t, good, d) {
+				t.Errorf("%v: nothing was found", d)
+			}
+		}
+	}
+}
+
 // A folder that is in use is left alone; one that holds nothing of the kind is said to be so.
 func TestWhatCannotBeChecked(t *testing.T) {
 	if _, err := fsck.Run(t.Context(), fsck.Options{Dir: t.TempDir()}); !errors.Is(err, fsck.ErrNoNode) {

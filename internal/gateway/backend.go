@@ -30,9 +30,9 @@ type Backend struct {
 	Checkpoint func(ctx context.Context, size, maxAge uint64) (note []byte, covers uint64, err error)
 	// Sponsor signs protocol.SponsorMessage with the member's key.
 	Sponsor func(journal protocol.JournalID, controller protocol.PublicKey) []byte
-	// AgreeClaim signs protocol.ClaimMessage with the member's key; Drawer keeps the claim desk's packages.
+	// AgreeClaim signs protocol.ClaimMessage with the member's key; Desk keeps the packages of those who are to claim.
 	AgreeClaim func(journal protocol.JournalID, controller protocol.PublicKey, recipient [32]byte) []byte
-	Drawer     Drawer
+	Desk       *Desk
 	// Shares asks the custodians, this node's among them.
 	Shares func(ctx context.Context, access protocol.AccessID, r api.ShareRequest) []api.Share
 	// StoreFile keeps a file on its members' vaults; note is not empty if fewer hold it than wanted. ReadFile gets one from any.

@@ -1,13 +1,17 @@
 package gateway
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
+	"maps"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,11 +24,13 @@ import (
 	"github.com/anamnesis-health/anamnesis/protocol"
 )
 
-// Drawer is a small durable store whose values are encrypted at rest. Put returns once the value survives a crash; Delete erases it.
+// Drawer is a small durable store whose values are encrypted at rest. Put returns once the value survives a crash; Delete erases it. List
+// gives the names that begin with a prefix.
 type Drawer interface {
 	Get(name string) (value []byte, ok bool, err error)
 	Put(name string, value []byte) error
 	Delete(name string) error
+	List(prefix string) ([]string, error)
 }
 
 // Limits of the claim desk.
@@ -33,21 +39,121 @@ const (
 	sealedBytesMax = 256 // a claim package
 	desksAtOnce    = 8   // requests that compute a hash at once
 	deskLogN       = 14  // scrypt's work factor for the second factor: it is guessable, so it must not be cheap to try at rest
+
+	deskPause = time.Second // between looks for what nobody can claim any more, while blocks come
+	deskLook  = time.Minute // while none come
 )
 
-// desk is where a patient with a one-time code and the second factor gets what claiming takes: the sealed handle, and this member's
-// agreement. Codes never come here: what does is a name derived from the code, and signatures of its key. Nothing of it is logged.
-type desk struct {
+// Desk is where a patient with a one-time code and the second factor gets what claiming takes: the sealed handle, and this member's
+// agreement. Codes never come here: what does is a name derived from the code, and signatures of its key. Nothing of it is logged, and
+// nothing of it is kept longer than it can be claimed with: Follow sees to that.
+type Desk struct {
 	drawer Drawer
-	mu     sync.Mutex // one request at a time for each step on the drawer
 	slots  chan struct{}
+
+	mu   sync.Mutex                           // one request at a time for each step on the drawer
+	kept map[protocol.JournalID]protocol.Hash // for whom something is kept, and the commitment to the code that it is kept under
 }
 
-func newDesk(d Drawer) *desk { return &desk{drawer: d, slots: make(chan struct{}, desksAtOnce)} }
+// OpenDesk opens the desk on what its drawer kept.
+func OpenDesk(d Drawer) (*Desk, error) {
+	desk := &Desk{drawer: d, slots: make(chan struct{}, desksAtOnce), kept: map[protocol.JournalID]protocol.Hash{}}
+	names, err := d.List(lookupPrefix)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		var id protocol.JournalID
+		if err := id.UnmarshalText([]byte(strings.TrimPrefix(name, lookupPrefix))); err != nil {
+			return nil, fmt.Errorf("gateway: the claim desk: %s: %w", name, err)
+		}
+		in, _ := desk.of(id) // what is damaged serves no code, and Tidy erases it
+		desk.kept[id] = in.Claim
+	}
+	return desk, nil
+}
+
+// of reads what is kept for a journal; nothing, if a crash came between its two parts.
+func (d *Desk) of(id protocol.JournalID) (in deposit, err error) {
+	lookup, ok, err := d.drawer.Get(lookupName(id))
+	if err != nil || !ok {
+		return in, err
+	}
+	raw, ok, err := d.drawer.Get(depositName(lookup))
+	if err != nil || !ok {
+		return in, err
+	}
+	return in, json.Unmarshal(raw, &in)
+}
+
+// Follow erases what is kept for journals that nobody can claim any more, however that came about and whether or not this gateway saw it, until
+// ctx is done. changed gets a value after blocks.
+func (d *Desk) Follow(ctx context.Context, l *ledger.Ledger, changed <-chan struct{}, log *slog.Logger) {
+	look := time.NewTicker(deskLook) // a package may be left just as its journal is claimed; and what failed is tried again
+	defer look.Stop()
+	for {
+		if err := d.Tidy(l); err != nil && ctx.Err() == nil {
+			log.Warn("the claim desk could not erase what nobody can claim any more", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
+			continue
+		case <-changed:
+		}
+		select { // blocks come fast under load: one look serves many
+		case <-ctx.Done():
+			return
+		case <-time.After(deskPause):
+		}
+	}
+}
+
+// Tidy erases what is kept for journals that nobody can claim any more with it: those that were claimed, recovered or erased as a whole, and those
+// whose code is replaced or over.
+func (d *Desk) Tidy(l *ledger.Ledger) error {
+	d.mu.Lock()
+	kept := maps.Clone(d.kept)
+	d.mu.Unlock()
+	if len(kept) == 0 {
+		return nil
+	}
+	v, err := l.View()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = v.Close() }()
+	var failed []error
+	for id, claim := range kept {
+		row, _, err := journal.Get(v, id)
+		if err == nil && !waits(row, claim, v.Head.Time) {
+			err = d.drop(id, claim)
+		}
+		failed = append(failed, err)
+	}
+	return errors.Join(failed...)
+}
+
+// waits tells whether a journal still waits for whoever has the code of that commitment. Time is the ledger's, which decides on claims.
+func waits(row journal.Row, claim protocol.Hash, now uint64) bool {
+	return row.Provisional() && row.Closed == 0 && row.Claim == claim && now < row.ClaimUntil
+}
+
+// drop erases what is kept for a journal, unless something for another code has come meanwhile.
+func (d *Desk) drop(id protocol.JournalID, claim protocol.Hash) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if now, ok := d.kept[id]; !ok || now != claim {
+		return nil
+	}
+	return d.forget(id)
+}
 
 // deposit is what the desk keeps for a journal.
 type deposit struct {
 	Journal protocol.JournalID `json:"journal"`
+	Claim   protocol.Hash      `json:"claim"` // the ledger's commitment to the code
 	Sealed  []byte             `json:"sealed"`
 	Salt    []byte             `json:"salt"`
 	Factor  []byte             `json:"factor"` // scrypt of the second factor
@@ -56,7 +162,9 @@ type deposit struct {
 
 func depositName(lookup []byte) string { return "claim-" + hex.EncodeToString(lookup) }
 
-func lookupName(id protocol.JournalID) string { return "claim-of-" + id.String() }
+const lookupPrefix = "claim-of-"
+
+func lookupName(id protocol.JournalID) string { return lookupPrefix + id.String() }
 
 // Answers that must not differ by what the asker may not know.
 var (
@@ -77,15 +185,15 @@ func checkBirth(date string) error {
 	return nil
 }
 
-func (d *desk) hash(factor string, salt []byte) ([]byte, error) {
+func (d *Desk) hash(factor string, salt []byte) ([]byte, error) {
 	d.slots <- struct{}{}
 	defer func() { <-d.slots }()
 	return scrypt.Key([]byte(factor), salt, 1<<deskLogN, 8, 1, 32)
 }
 
 // put keeps a deposit; one that was there for the journal is gone.
-func (d *desk) put(lookup []byte, id protocol.JournalID, sealed []byte, birth string) error {
-	in := deposit{Journal: id, Sealed: sealed, Salt: make([]byte, 16)}
+func (d *Desk) put(lookup []byte, id protocol.JournalID, claim protocol.Hash, sealed []byte, birth string) error {
+	in := deposit{Journal: id, Claim: claim, Sealed: sealed, Salt: make([]byte, 16)}
 	_, _ = rand.Read(in.Salt)
 	var err error
 	if in.Factor, err = d.hash(birth, in.Salt); err != nil {
@@ -100,26 +208,36 @@ func (d *desk) put(lookup []byte, id protocol.JournalID, sealed []byte, birth st
 	if err := d.forget(id); err != nil {
 		return err
 	}
+	d.kept[id] = claim // whatever becomes of the next two: what is there must be found again
 	return errors.Join(d.drawer.Put(lookupName(id), lookup), d.drawer.Put(depositName(lookup), raw))
 }
 
 // forget erases what is kept for a journal; mu is held.
-func (d *desk) forget(id protocol.JournalID) error {
+func (d *Desk) forget(id protocol.JournalID) error {
 	lookup, ok, err := d.drawer.Get(lookupName(id))
-	if err != nil || !ok {
+	if err != nil {
 		return err
 	}
-	return errors.Join(d.drawer.Delete(depositName(lookup)), d.drawer.Delete(lookupName(id)))
+	if ok { // the package first: without its name by the journal it would not be found again
+		if err := d.drawer.Delete(depositName(lookup)); err != nil {
+			return err
+		}
+		if err := d.drawer.Delete(lookupName(id)); err != nil {
+			return err
+		}
+	}
+	delete(d.kept, id)
+	return nil
 }
 
 // Forget erases what is kept for a journal.
-func (d *desk) Forget(id protocol.JournalID) error {
+func (d *Desk) Forget(id protocol.JournalID) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.forget(id)
 }
 
-func (d *desk) get(lookup []byte) (out deposit, err error) {
+func (d *Desk) get(lookup []byte) (out deposit, err error) {
 	raw, ok, err := d.drawer.Get(depositName(lookup))
 	switch {
 	case err != nil:
@@ -130,7 +248,7 @@ func (d *desk) get(lookup []byte) (out deposit, err error) {
 	return out, json.Unmarshal(raw, &out)
 }
 
-func (d *desk) save(lookup []byte, in deposit) error {
+func (d *Desk) save(lookup []byte, in deposit) error {
 	raw, err := json.Marshal(in)
 	if err != nil {
 		return err
@@ -140,7 +258,7 @@ func (d *desk) save(lookup []byte, in deposit) error {
 
 // open finds a deposit if the second factor fits. Every try is written down, durably, before it is judged, so that neither a crash nor
 // many requests at once give more than ClaimTriesMax.
-func (d *desk) open(lookup []byte, birth string) (deposit, error) {
+func (d *Desk) open(lookup []byte, birth string) (deposit, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	in, err := d.get(lookup)
@@ -184,10 +302,11 @@ func (s *server) putClaim(w http.ResponseWriter, r *http.Request) error {
 	if len(in.Lookup) != 16 || len(in.Sealed) == 0 || len(in.Sealed) > sealedBytesMax {
 		return bad("package", "The package is malformed", "Make it with this program's client.")
 	}
-	if err := s.view(func(v *ledger.View) error { return s.sponsored(v, in.Journal) }); err != nil {
+	var row journal.Row
+	if err := s.view(func(v *ledger.View) (err error) { row, err = s.sponsored(v, in.Journal); return err }); err != nil {
 		return err
 	}
-	if err := s.desk.put(in.Lookup, in.Journal, in.Sealed, in.DateOfBirth); err != nil {
+	if err := s.Desk.put(in.Lookup, in.Journal, row.Claim, in.Sealed, in.DateOfBirth); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -203,16 +322,16 @@ func (s *server) ownMember(v *ledger.View, r *http.Request) error {
 	return err
 }
 
-// sponsored is nil if a journal is provisional and this member's.
-func (s *server) sponsored(v *ledger.View, id protocol.JournalID) error {
+// sponsored reads a journal that is provisional and this member's; of any other it is an error.
+func (s *server) sponsored(v *ledger.View, id protocol.JournalID) (journal.Row, error) {
 	row, ok, err := journal.Get(v, id)
 	if err == nil && (!ok || row.Sponsor != s.Member || !row.Provisional()) {
 		err = problem(http.StatusConflict, "not-provisional", "This member has no such journal that waits for its patient", "Open it first, with a claim.")
 	}
-	return err
+	return row, err
 }
 
-// claimable finds a deposit and the journal's row, if it can still be claimed. What was claimed is forgotten.
+// claimable finds a deposit and the journal's row, if it can still be claimed with it. What cannot is forgotten.
 func (s *server) claimable(lookup []byte, birth string) (in deposit, row journal.Row, err error) {
 	if len(lookup) != 16 {
 		return in, row, bad("lookup", "The code's name is malformed", "It has 16 bytes.")
@@ -220,15 +339,17 @@ func (s *server) claimable(lookup []byte, birth string) (in deposit, row journal
 	if err := checkBirth(birth); err != nil {
 		return in, row, err
 	}
-	if in, err = s.desk.open(lookup, birth); err != nil {
+	if in, err = s.Desk.open(lookup, birth); err != nil {
 		return in, row, err
 	}
+	var now uint64
 	err = s.view(func(v *ledger.View) (err error) {
+		now = v.Head.Time
 		row, _, err = journal.Get(v, in.Journal)
 		return err
 	})
-	if err == nil && !row.Provisional() {
-		err = errors.Join(noClaim, s.desk.Forget(in.Journal))
+	if err == nil && !waits(row, in.Claim, now) {
+		err = errors.Join(noClaim, s.Desk.drop(in.Journal, in.Claim))
 	}
 	return in, row, err
 }

@@ -104,8 +104,8 @@ func TestDeskAgrees(t *testing.T) {
 	if c := s.call(nil, "POST", api.PathClaimAgree, a.agree(chain, other)).problem(t).Code; c != "no-claim" {
 		t.Error(c)
 	}
-	if d, _ := s.backend.Drawer.(drawer); len(d) != 0 {
-		t.Errorf("what was claimed is still kept: %d", len(d))
+	if len(s.drawer) != 0 {
+		t.Errorf("what was claimed is still kept: %d", len(s.drawer))
 	}
 	// Only the member itself leaves packages, and for its own provisional journals.
 	b := s.awaited("fred")
@@ -116,5 +116,70 @@ func TestDeskAgrees(t *testing.T) {
 	p.Journal = a.Journal()
 	if r := s.call(s.m1, "POST", api.PathClaims, p); r.status != 409 {
 		t.Error(r.status)
+	}
+}
+
+// What is kept for a journal goes once nobody can claim it any more, however that came about: claimed elsewhere, under a new code, too late, or
+// while the gateway was away. What somebody still waits for stays.
+func TestDeskForgets(t *testing.T) {
+	s := newSite(t)
+	chain := s.w.L.Chain()
+	kept := func(a awaited) bool {
+		_, byJournal := s.drawer[lookupName(a.Journal())]
+		_, byCode := s.drawer[depositName(a.lookup)]
+		if byJournal != byCode {
+			t.Fatal("half of a package is left")
+		}
+		return byCode
+	}
+	tidy := func() {
+		t.Helper()
+		if err := s.backend.Desk.Tidy(s.w.L); err != nil {
+			t.Fatal(err)
+		}
+	}
+	claim := func(a awaited) {
+		t.Helper()
+		k, pub := ledgertest.Key(a.Name + "'s wallet")
+		ask := a.agree(chain, pub)
+		s.w.Must(&ledgertest.Who{Name: a.Name, Key: k, Signer: protocol.PatientSigner(a.Journal(), pub)}, a.Journal(), &protocol.ClaimJournal{Code: ask.Code,
+			CodeProof: ask.CodeProof, Recipient: [32]byte(ask.Recipient), Agreement: s.backend.AgreeClaim(a.Journal(), pub, [32]byte(ask.Recipient))})
+	}
+	waiting, claimed, renewed, away := s.awaited("wanda"), s.awaited("clara"), s.awaited("renee"), s.awaited("ayla")
+	if tidy(); !kept(waiting) || !kept(claimed) || !kept(renewed) {
+		t.Fatal("what is waited for went")
+	}
+	claim(claimed)
+	_, other := ledgertest.Key("another code")
+	s.w.Must(renewed.Who, renewed.Journal(), &protocol.ReissueClaim{Claim: protocol.ClaimCommitment(chain, renewed.Journal(), other)})
+	if c := s.call(nil, "POST", api.PathClaimOpen, api.ClaimOpen{Lookup: renewed.lookup, DateOfBirth: "1980-02-03"}).problem(t).Code; c != "no-claim" {
+		t.Error("the code that was replaced still opens the package:", c)
+	}
+	if tidy(); kept(claimed) || kept(renewed) || !kept(waiting) {
+		t.Fatalf("claimed %v, renewed %v, waiting %v", kept(claimed), kept(renewed), kept(waiting))
+	}
+
+	// The same after a restart, of what came to pass meanwhile; half a package, which a crash leaves, goes too.
+	claim(away)
+	if err := s.drawer.Put(lookupName(protocol.JournalID{9}), []byte("sixteen bytes...")); err != nil {
+		t.Fatal(err)
+	}
+	s.backend.Desk = s.openDesk()
+	if tidy(); kept(away) || !kept(waiting) || len(s.drawer) != 2 {
+		t.Fatalf("after a restart: away %v, waiting %v, %d things", kept(away), kept(waiting), len(s.drawer))
+	}
+
+	// Too late by the ledger's time, to the millisecond.
+	var opened api.ClaimOpened
+	s.call(nil, "POST", api.PathClaimOpen, api.ClaimOpen{Lookup: waiting.lookup, DateOfBirth: "1980-02-03"}).decode(t, &opened)
+	for at, want := range []bool{true, false} {
+		s.w.Time = opened.Until - 1 + uint64(at)
+		s.w.Must(s.alice, s.alice.Journal(), &protocol.SetGuardians{Guardians: protocol.Hash{1}}) // a block that moves time
+		if tidy(); kept(waiting) != want {
+			t.Errorf("%d ms from the end: kept %v", 1-at, kept(waiting))
+		}
+	}
+	if len(s.drawer) != 0 {
+		t.Errorf("%d things are left", len(s.drawer))
 	}
 }

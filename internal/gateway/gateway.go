@@ -22,7 +22,6 @@ type server struct {
 	extra  chan struct{} // envelopes under way beyond the first of their submission
 
 	hints    hints
-	desk     *desk
 	streams  streams
 	patience time.Duration // how long a request waits for its place
 }
@@ -60,7 +59,7 @@ func New(b Backend) http.Handler {
 }
 
 func newServer(b Backend) *server {
-	s := &server{Backend: b, desk: newDesk(b.Drawer), bodies: make(chan struct{}, bodiesAtOnce), extra: make(chan struct{}, extraAtOnce), patience: patience}
+	s := &server{Backend: b, bodies: make(chan struct{}, bodiesAtOnce), extra: make(chan struct{}, extraAtOnce), patience: patience}
 	for g, n := range [gates]int{light: lightAtOnce, submit: submitAtOnce, shares: sharesAtOnce, files: filesAtOnce, quorum: quorumAtOnce, heavy: heavyAtOnce, lasting: streamsAtOnce} {
 		s.gates[g] = make(chan struct{}, n)
 	}

@@ -39,6 +39,7 @@ type site struct {
 	server  *httptest.Server
 	schemas *jsonschema.Compiler
 	log     *lockedBuffer
+	drawer  drawer
 
 	mu       sync.Mutex // guards the world and what follows
 	files    map[protocol.Hash][]byte
@@ -145,7 +146,7 @@ func (s *site) serve() {
 		AgreeClaim: func(j protocol.JournalID, k protocol.PublicKey, recipient [32]byte) []byte {
 			return ed25519.Sign(s.m1.Key, protocol.ClaimMessage(s.w.L.Chain(), j, k, recipient))
 		},
-		Drawer: drawer{},
+		Desk: s.openDesk(),
 		Shares: func(_ context.Context, a protocol.AccessID, r api.ShareRequest) []api.Share {
 			return []api.Share{{Custodian: 1, Epoch: 1, Sealed: []byte{1, 2, 3}}, {Custodian: 2, Reason: protocol.NoContract, Detail: "no"}}
 		},
@@ -455,6 +456,25 @@ type drawer map[string][]byte
 func (d drawer) Get(name string) ([]byte, bool, error) { v, ok := d[name]; return v, ok, nil }
 func (d drawer) Put(name string, v []byte) error       { d[name] = v; return nil }
 func (d drawer) Delete(name string) error              { delete(d, name); return nil }
+func (d drawer) List(prefix string) (out []string, _ error) {
+	for name := range d {
+		if strings.HasPrefix(name, prefix) {
+			out = append(out, name)
+		}
+	}
+	return out, nil
+}
+
+func (s *site) openDesk() *Desk {
+	if s.drawer == nil {
+		s.drawer = drawer{}
+	}
+	d, err := OpenDesk(s.drawer)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return d
+}
 
 // changes tells of blocks, as a node does.
 type changes struct {

@@ -217,7 +217,8 @@ func (s *script) practitioner(w words) protocol.Action {
 	k, pub := ledgertest.Key(cmp.Or(w.args["key"], name))
 	who := s.who[name]
 	if who == nil {
-		who = &ledgertest.Who{Name: name, Signer: protocol.PractitionerSigner(protocol.PractitionerID(pub[:16]), pub)}
+		_, own := ledgertest.Key(name) // the id is by the name: with another's key it is another practitioner all the same
+		who = &ledgertest.Who{Name: name, Signer: protocol.PractitionerSigner(protocol.PractitionerID(own[:16]), pub)}
 		s.meet(who)
 	}
 	who.Key, who.Signer.Key = k, pub

@@ -173,6 +173,9 @@ func (s *script) matrix(d *datadriven.TestData) string {
 				head += " in=" + in
 			}
 			v := s.envelope(head + ": " + actions)
+			for _, a := range v.Body.Actions {
+				s.tried[a.Type] = true
+			}
 			applied := must(s.w.L.Apply(ledger.Block{Height: s.w.L.Head().Height + 1, Time: s.w.Time, Parcels: [][]*protocol.Verified{{v}}}))
 			fmt.Fprintf(&out, " %-18s", applied.Results[0][0].Reason)
 		}

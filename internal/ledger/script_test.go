@@ -3,6 +3,7 @@ package ledger_test
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -38,7 +39,7 @@ import (
 // script_actions_test.go; «resend NAME» sends an earlier envelope again. After each command the whole ledger is checked.
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata/scripts", func(t *testing.T, path string) {
-		s := &script{t: t}
+		s := &script{t: t, tried: map[protocol.ActionType]bool{}}
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			out := s.run(d)
 			if err := s.w.L.Check(); err != nil {
@@ -46,6 +47,12 @@ func TestScripts(t *testing.T) {
 			}
 			return out
 		})
+		// A new action of a journal has a row there, or nobody has looked who may sign it.
+		for n := range protocol.EventSeal {
+			if filepath.Base(path) == "who-may-sign" && protocol.NewAction(n) != nil && n.OfJournal() && !s.tried[n] {
+				t.Errorf("no matrix tries %s", n)
+			}
+		}
 	})
 }
 
@@ -60,6 +67,7 @@ type script struct {
 	ids       map[string][16]byte
 	ceremony  ceremony
 	policies  map[string]protocol.GuardianPolicy
+	tried     map[protocol.ActionType]bool // in matrices
 }
 
 func (s *script) run(d *datadriven.TestData) string {

@@ -22,7 +22,7 @@ func (n *Node) backend() gateway.Backend {
 		gateways[id] = a.Gateway
 	}
 	b := gateway.Backend{Ledger: n.ledger, Member: n.member, Policy: n.policy, Gateways: gateways, Now: n.now, Log: n.log,
-		SubmitEnvelope: n.SubmitEnvelope, SubmitParcel: n.SubmitParcel, Shares: n.Shares, SetName: n.book.setName, Name: n.name, Health: n.Health, Fault: fault, Drawer: n.secrets,
+		SubmitEnvelope: n.SubmitEnvelope, SubmitParcel: n.SubmitParcel, Shares: n.Shares, SetName: n.book.setName, Name: n.name, Health: n.Health, Fault: fault, Desk: n.desk,
 		Notices: n.notices, Changed: n.app.changed.subscribe, Stopping: n.ctx.Done(),
 		ReadFile: func(ctx context.Context, h protocol.Hash) (io.ReadCloser, int64, error) {
 			return n.replicator.Get(ctx, h)

@@ -2,10 +2,18 @@ package node_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -130,6 +138,218 @@ func TestClaim(t *testing.T) {
 	for _, s := range []string{code.Reveal(), second.Reveal(), third.Reveal(), "1980-02-03", "1970-01-01"} {
 		w.nowhere(dir, []byte(s))
 	}
+	w.start(devConfig(dir, 4))
+}
+
+// wire is what goes over the wire between a client and a gateway.
+type wire struct {
+	mu   sync.Mutex
+	urls []string
+	rest [][]byte // headers and bodies, both ways
+}
+
+// between puts a wire before a gateway.
+func between(t *testing.T, gateway string) (*wire, string) {
+	to, err := url.Parse(gateway)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := new(wire)
+	p := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to); r.Out.Host = r.In.Host }, ModifyResponse: func(r *http.Response) error {
+		raw, err := httputil.DumpResponse(r, true)
+		seen.mu.Lock()
+		defer seen.mu.Unlock()
+		seen.rest = append(seen.rest, raw)
+		return err
+	}}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		raw, err := httputil.DumpRequest(r, true)
+		if err != nil {
+			t.Error(err)
+		}
+		seen.mu.Lock()
+		seen.urls, seen.rest = append(seen.urls, r.RequestURI), append(seen.rest, raw)
+		seen.mu.Unlock()
+		p.ServeHTTP(w, r)
+	}))
+	t.Cleanup(s.Close)
+	return seen, s.URL
+}
+
+// A code is said nowhere but on paper: in no URL, header, body, error or line of any node's log, however a claim ends. Its name at the desk, the handle and
+// the date of birth are in no URL, error or log.
+func TestCodesAreSaidNowhere(t *testing.T) {
+	t.Parallel()
+	log := new(syncBuffer)
+	cfg := devConfig(t.TempDir(), 1)
+	cfg.Log = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	w := startWorld(t, cfg)
+	seen, at := between(t, w.net.Gateway(0))
+	c := w.dial(at)
+	hospital, chain := client.Actor(w.net.Member(0)), c.Genesis.Chain
+	var said strings.Builder // in errors
+	tried := func(what, code string, err error) {
+		if code != "" {
+			w.isProblem(err, code)
+		}
+		fmt.Fprintf(&said, "%s: %v %+v %#v\n", what, err, err, err)
+	}
+	p, err := wallet.NewProvisional(wallet.Network{Chain: chain}, "bed 12")
+	w.ok(err)
+	const born, wrong = "1980-02-03", "1980-03-02"
+	code, guess, again := wallet.NewCode(), wallet.NewCode(), wallet.NewCode()
+	w.ok(c.Provision(w.ctx, hospital, p, code, born))
+	mine := wallet.New(wallet.Network{Chain: chain})
+	_, err = mine.AdoptJournal(p.Handle, "main")
+	w.ok(err)
+	k, err := mine.Keys(p.Handle.Journal)
+	w.ok(err)
+	err = c.Provision(w.ctx, hospital, p, again, born)
+	w.isRejected(err, protocol.JournalExists)
+	tried("provisioned twice", "", err)
+	_, err = c.ClaimHandle(w.ctx, guess.ClaimKeys(chain), born)
+	tried("guessed", "no-claim", err)
+	_, err = c.ClaimHandle(w.ctx, code.ClaimKeys(chain), wrong)
+	tried("found", "wrong-factor", err)
+	_, err = c.ClaimHandle(w.ctx, code.ClaimKeys(chain), "3.2.1980")
+	tried("mistyped", "date-of-birth", err)
+	stolen := code.ClaimKeys(chain)
+	stolen.Key = guess.ClaimKeys(chain).Key
+	tried("another key", "no-claim", c.Claim(w.ctx, stolen, born, k))
+	w.ok(c.Claim(w.ctx, code.ClaimKeys(chain), born, k))
+	tried("used again", "no-claim", c.Claim(w.ctx, code.ClaimKeys(chain), born, k))
+	_, err = c.ClaimHandle(w.ctx, code.ClaimKeys(chain), born)
+	tried("opened again", "no-claim", err)
+	w.ok(w.net.Stop())
+
+	plain := strings.NewReplacer("-", "", " ", "", "%2D", "")
+	has := func(where string, secret []byte) bool {
+		return strings.Contains(plain.Replace(strings.ToUpper(where)), plain.Replace(strings.ToUpper(string(secret)))) || leaks([]byte(where), secret)
+	}
+	if string(log.bytes()) == "" || len(seen.urls) < 8 {
+		t.Fatal("nothing was looked at")
+	}
+	for what, secret := range map[string][]byte{"the code": []byte(code.Reveal()), "a guessed code": []byte(guess.Reveal()), "a new code": []byte(again.Reveal())} {
+		for _, raw := range seen.rest {
+			if has(string(raw), secret) {
+				t.Errorf("%s is on the wire: %q", what, raw)
+			}
+		}
+		for where, text := range map[string]string{"a URL": strings.Join(seen.urls, "\n"), "an error": said.String(), "the log": string(log.bytes())} {
+			if has(text, secret) {
+				t.Errorf("%s is in %s", what, where)
+			}
+		}
+	}
+	keys := code.ClaimKeys(chain)
+	for what, secret := range map[string][]byte{"the code's name at the desk": keys.Lookup[:], "the handle": []byte(p.Handle.String()), "the date of birth": []byte(born), "a wrong date": []byte(wrong)} {
+		for where, text := range map[string]string{"a URL": strings.Join(seen.urls, "\n"), "an error": said.String(), "the log": string(log.bytes())} {
+			if has(text, secret) {
+				t.Errorf("%s is in %s", what, where)
+			}
+		}
+	}
+}
+
+// What a sponsor keeps for a patient to claim with goes when the journal is claimed, though the sponsor's node is away meanwhile, and then the
+// whole journal is erased: nothing of it is left in any folder.
+func TestPackageGoesWithTheClaim(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	w := startWorld(t, devConfig(dir, 4))
+	hospital, chain := client.Actor(w.net.Member(0)), w.at[0].Genesis.Chain
+	packages := func() (out map[string][]byte) {
+		names, err := filepath.Glob(filepath.Join(w.folder(0), "secrets", "claim-*"))
+		w.ok(err)
+		out = map[string][]byte{}
+		for _, name := range names {
+			raw, err := os.ReadFile(name)
+			if err == nil {
+				out[name] = raw[len(raw)-32:]
+			}
+		}
+		return out
+	}
+	provision := func(bed string) (*wallet.Provisional, wallet.Code, *wallet.JournalKeys) {
+		p, err := wallet.NewProvisional(wallet.Network{Chain: chain}, bed)
+		w.ok(err)
+		code := wallet.NewCode()
+		policy, made, err := consent.Render("contributor", consent.Params{Grantee: consent.Grantee{Member: w.net.Genesis.Members[0].ID()}})
+		w.ok(err)
+		w.ok(w.at[0].Provision(w.ctx, hospital, p, code, "1980-02-03", protocol.Grant{Template: made.Number, Policy: policy, NotAfter: now() + made.WindowMillis, UsesMax: made.UsesMax}))
+		mine := wallet.New(wallet.Network{Chain: chain})
+		_, err = mine.AdoptJournal(p.Handle, "main")
+		w.ok(err)
+		k, err := mine.Keys(p.Handle.Journal)
+		w.ok(err)
+		return p, code, k
+	}
+	_, waiting, _ := provision("bed 1")
+	_, code, k := provision("bed 2")
+	if n := len(packages()); n != 4 {
+		t.Fatalf("%d files for two packages: nothing is shown", n)
+	}
+	w.ok(w.at[0].Claim(w.ctx, code.ClaimKeys(chain), "1980-02-03", k))
+	w.eventually("the package of a journal that was claimed goes by itself", func() bool { return len(packages()) == 2 })
+	first := packages()
+
+	// The sponsor agrees to two claims, and is away when they land and one of the journals is erased whole.
+	agreed := func(bed string) (*wallet.Provisional, *wallet.JournalKeys, *protocol.ClaimJournal) {
+		p, code, k := provision(bed)
+		keys, recipient := code.ClaimKeys(chain), k.Identity.Recipient()
+		_, failed, err := w.at[0].WriteRecords(w.ctx, hospital, p.Handle, []fhir.Group{group("labs", "in "+bed)}, nil)
+		w.ok(err)
+		if len(failed) > 0 {
+			t.Fatal(failed[0].Err)
+		}
+		proof := keys.Key.Sign(protocol.ClaimMessage(chain, k.Journal, k.Signing.Public(), recipient))
+		ask, err := json.Marshal(api.ClaimAgree{Lookup: keys.Lookup[:], DateOfBirth: "1980-02-03", Code: keys.Key.Public(), CodeProof: proof, Controller: k.Signing.Public(), Recipient: recipient[:]})
+		w.ok(err)
+		res, err := http.Post(w.net.Gateway(0)+api.PathClaimAgree, "application/json", bytes.NewReader(ask))
+		w.ok(err)
+		var out api.Sponsorship
+		w.ok(errors.Join(json.NewDecoder(res.Body).Decode(&out), res.Body.Close()))
+		return p, k, &protocol.ClaimJournal{Code: keys.Key.Public(), CodeProof: proof, Recipient: recipient, Agreement: out.Agreement}
+	}
+	_, living, claim := agreed("bed 3")
+	p, forgotten, last := agreed("bed 4")
+	_, err := w.at[0].Do(w.ctx, client.Actor(p.Actor), forgotten.Journal, &protocol.Erase{Everything: true})
+	w.isRejected(err, protocol.StillProvisional) // the sponsor can erase nothing itself
+	w.ok(w.net.StopNode(0))
+	traces := packages()
+	for name := range traces {
+		if first[name] != nil {
+			delete(traces, name)
+		}
+	}
+	if len(traces) != 4 {
+		t.Fatalf("%d files of two packages", len(traces))
+	}
+	_, err = w.at[1].Do(w.ctx, client.Patient(living), living.Journal, claim)
+	w.ok(err)
+	_, err = w.at[1].Do(w.ctx, client.Patient(forgotten), forgotten.Journal, last)
+	w.ok(err)
+	id, err := w.at[1].Erase(w.ctx, forgotten, protocol.Erase{Everything: true})
+	w.ok(err)
+	if len(packages()) != 6 {
+		t.Fatal("the packages of a node that is stopped went")
+	}
+	w.ok(w.net.StartNode(0))
+	w.at[0] = w.dial(w.net.Gateway(0))
+	e, err := w.at[1].AwaitErased(w.ctx, forgotten, id, 0)
+	w.ok(err)
+	for name := range packages() {
+		if strings.Contains(name, forgotten.Journal.String()) || e.Attested != 4 {
+			t.Fatalf("%d nodes attest, and %s is there", e.Attested, name)
+		}
+	}
+	w.eventually("what was claimed while the node was away goes", func() bool { return len(packages()) == 2 })
+	if _, err := w.at[0].ClaimHandle(w.ctx, waiting.ClaimKeys(chain), "1980-02-03"); err != nil {
+		t.Fatal("what somebody waits for went:", err)
+	}
+	w.ok(w.net.Stop())
+	w.searchFolders(traces)
+	check(t, dir)
 	w.start(devConfig(dir, 4))
 }
 

@@ -28,8 +28,8 @@ const (
 	attestLook   = 5 * time.Second        // between looks for what is left to attest, besides those after each block
 	attestAgain  = time.Minute            // after which an erasure's files are looked at once more
 	attestAtOnce = 16                     // erasures
-	erasedPage   = 512                    // records
-	deleteAtOnce = 16
+	erasedPage   = vault.DeleteFilesMax   // records whose files are deleted in one go
+	ownAtOnce    = 16                     // files looked at
 )
 
 // applyErasures waits until this node's ledger has caught up with a quorum's, deletes what it says is erased, and lets the vault serve. It
@@ -239,33 +239,47 @@ func (n *Node) deleteErased(ctx context.Context, e journal.NamedErasure) error {
 			return err
 		}
 		if len(page) == 0 {
+			if e.Row.What.Everything { // what a patient would have claimed the journal with
+				return n.desk.Forget(e.Row.Journal)
+			}
 			return nil
 		}
-		group, within := errgroup.WithContext(ctx)
-		group.SetLimit(deleteAtOnce)
-		for _, r := range page {
-			group.Go(func() error { return n.deleteFile(within, r) })
-		}
-		if err := group.Wait(); err != nil {
+		if err := n.deleteFiles(ctx, page); err != nil {
 			return err
 		}
 		after = page[len(page)-1].ID
 	}
 }
 
-func (n *Node) deleteFile(ctx context.Context, r journal.Named) error {
-	if n.vault.Erased(r.Row.Ciphertext) {
-		return nil
+// deleteFiles deletes those of the records' files that are here and were made for them.
+func (n *Node) deleteFiles(ctx context.Context, page []journal.Named) error {
+	own := make([]bool, len(page))
+	group, within := errgroup.WithContext(ctx)
+	group.SetLimit(ownAtOnce)
+	for i, r := range page {
+		if !n.vault.Erased(r.Row.Ciphertext) {
+			group.Go(func() (err error) {
+				own[i], err = n.ownsFile(within, r)
+				return err
+			})
+		}
 	}
-	mine, err := n.ownsFile(ctx, r)
-	if err != nil || !mine {
+	if err := group.Wait(); err != nil {
 		return err
 	}
-	if err := n.vault.Delete(ctx, r.Row.Ciphertext); err != nil {
+	var hashes []protocol.Hash
+	for i, r := range page {
+		if own[i] {
+			hashes = append(hashes, r.Row.Ciphertext)
+		}
+	}
+	if err := n.vault.DeleteAll(ctx, hashes); err != nil {
 		return err
 	}
-	if !n.vault.Erased(r.Row.Ciphertext) {
-		return errors.New("a file is still there")
+	for _, h := range hashes {
+		if !n.vault.Erased(h) {
+			return errors.New("a file is still there")
+		}
 	}
 	return nil
 }

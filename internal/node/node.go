@@ -74,6 +74,7 @@ type Node struct {
 	witness      *witness
 	custodian    *custodian.Custodian
 	secrets      *secrets
+	desk         *gateway.Desk
 	ceremony     *custodian.Ceremony
 	vault        *vault.Vault
 	replicator   *vault.Replicator
@@ -235,6 +236,9 @@ func (n *Node) openCustodian() error {
 		return err
 	}
 	n.secrets = s
+	if n.desk, err = gateway.OpenDesk(s); err != nil {
+		return err
+	}
 	n.custodian = custodian.New(custodian.Config{Ledger: n.ledger, Member: n.member, Fresh: n.witness.Fresh, Clock: n.now,
 		Sign: func(m []byte) []byte { return ed25519.Sign(n.keys.Peer, m) }, Secrets: s, Record: n.book.record})
 	n.release = n.custodian.Release
@@ -336,6 +340,11 @@ func (n *Node) background() {
 	n.tasks.Go(func() {
 		defer enough()
 		n.notices.Run(n.ctx, blocks)
+	})
+	claims, claimed := n.app.changed.subscribe()
+	n.tasks.Go(func() {
+		defer claimed()
+		n.desk.Follow(n.ctx, n.ledger, claims, n.log)
 	})
 	n.tasks.Go(func() { n.gather.run(n.ctx) })
 	n.tasks.Go(n.attestErasures)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/anamnesis-health/anamnesis/internal/threshold"
 	"github.com/anamnesis-health/anamnesis/internal/wallet"
@@ -22,8 +23,18 @@ type secrets struct {
 
 var errSecretDamaged = errors.New("a secret's file is damaged, or of another node")
 
+// openSecrets opens the folder, which one process has at a time. What a crash left of files being written goes: it may be of a secret that was
+// erased since.
 func openSecrets(dir string, key [32]byte) (*secrets, error) {
-	return &secrets{dir: dir, key: key}, os.MkdirAll(dir, 0o700)
+	s := &secrets{dir: dir, key: key}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	left, err := s.List(".")
+	for _, name := range left {
+		err = errors.Join(err, s.Delete(name))
+	}
+	return s, err
 }
 
 func (s *secrets) path(name string) string { return filepath.Join(s.dir, name) }
@@ -79,6 +90,17 @@ func (s *secrets) Delete(name string) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
+}
+
+// List gives the names that begin with a prefix.
+func (s *secrets) List(prefix string) (out []string, err error) {
+	entries, err := os.ReadDir(s.dir)
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), prefix) && !e.IsDir() {
+			out = append(out, e.Name())
+		}
+	}
+	return out, err
 }
 
 // ReadShare reads a generation's share from the folder of a node that may be running: what a member with root on its own node can always

@@ -291,6 +291,41 @@ func TestRelays(t *testing.T) {
 	dead.eventually("it is tried again", func() bool { return dead.of(s.ID).Problem != "" && dead.of(s.ID).State == "unconfirmed" })
 }
 
+// A subscription with an address or a kind that would write headers of its own is not taken on, and no mail comes of it; nor does anything of an address
+// that got into the database some other way.
+func TestNoHeadersByMail(t *testing.T) {
+	relay := newRelay(t, false, func(string) error { return nil })
+	o := relay.options()
+	o.Mail.User = ""
+	b := newBench(t, o)
+	const injected = "\r\nBcc: all@example.org"
+	for _, bad := range []api.Subscribe{
+		{Way: WayMail, Target: "ada@example.org" + injected}, {Way: WayMail, Target: "ada@example.org\nBcc: all@example.org"}, {Way: WayMail, Target: injected + "@example.org"},
+		{Way: WayMail, Target: "ada@example.org", Kinds: []string{"access" + injected}}, {Way: WayMail, Target: "ada@example.org", Kinds: []string{injected}},
+		{Way: WayMail + injected, Target: "ada@example.org"},
+	} {
+		if s, err := b.subscribe(bad); err == nil {
+			t.Errorf("%q was taken on: %+v", bad, s)
+		}
+	}
+	good, err := b.subscribe(api.Subscribe{Way: WayMail, Target: "ada@example.org"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.eventually("the code is sent", func() bool { return len(relay.got()) == 1 })
+	if err := b.n.options.Mail.send(t.Context(), "ada@example.org"+injected, b.n.message("ada@example.org", "s", "b", "u")); err == nil {
+		t.Error("the relay was given a recipient of two lines")
+	}
+	for _, m := range relay.got() {
+		if strings.Contains(m.to+string(m.raw), "Bcc") || strings.Contains(m.to+string(m.raw), "all@") {
+			t.Errorf("a mail says %q", m.raw)
+		}
+	}
+	if b.of(good.ID).State != "unconfirmed" || len(relay.got()) != 1 {
+		t.Error(b.of(good.ID), len(relay.got()))
+	}
+}
+
 // Nothing that is no plain address gets near a mail's headers.
 func TestAddresses(t *testing.T) {
 	for _, bad := range []string{"", "ada", "@example.org", "ada@", "ada@example", "ada@127.0.0.1", "ada@example.org\r\nBcc: all@example.org", "ada@example.org,eve@example.org",

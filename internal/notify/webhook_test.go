@@ -1,6 +1,8 @@
 package notify
 
 import (
+	"bytes"
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -8,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -191,6 +194,91 @@ func TestWebhookLeadsInward(t *testing.T) {
 		if _, err := b.subscribe(api.Subscribe{Way: WayWebhook, Target: target}); !errors.Is(err, ErrTarget) {
 			t.Errorf("%q: %v", target, err)
 		}
+	}
+}
+
+// names is a DNS server that answers every question for an address with what it is told to.
+type names struct {
+	mu    sync.Mutex
+	to    netip.Addr
+	asked int
+}
+
+// serveNames has everybody in this process ask a server of ours.
+func serveNames(t *testing.T, to string) *names {
+	n := &names{to: netip.MustParseAddr(to)}
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := net.DefaultResolver
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "udp", conn.LocalAddr().String())
+	}}
+	var served sync.WaitGroup
+	served.Go(func() {
+		buf := make([]byte, 1500)
+		for {
+			size, from, err := conn.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			_, _ = conn.WriteTo(n.answer(buf[:size]), from)
+		}
+	})
+	t.Cleanup(func() {
+		net.DefaultResolver = before
+		_ = conn.Close()
+		served.Wait()
+	})
+	return n
+}
+
+func (n *names) answer(question []byte) []byte {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	end := 12 + bytes.IndexByte(question[12:], 0) + 5 // header, name, type and class (RFC 1035 §4.1)
+	out := bytes.Clone(question[:end])
+	out[2], out[3] = 0x81, 0x80
+	clear(out[6:12])
+	if n.asked++; question[end-3] == 1 { // an A record
+		out[7] = 1
+		out = append(out, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4)
+		out = append(out, n.to.AsSlice()...)
+	}
+	return out
+}
+
+func (n *names) lead(to string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.to = netip.MustParseAddr(to)
+}
+
+func (n *names) questions() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.asked
+}
+
+// A name that leads outward whenever somebody looks and inward when it is dialled does not get in: what is judged is the address of the very
+// connection, each time anew.
+func TestWebhookResolvesAnew(t *testing.T) {
+	inside := newHook(t)
+	dns := serveNames(t, "93.184.215.14")
+	b := newBench(t, Options{})
+	_, port, _ := strings.Cut(host(t, inside.URL), ":")
+	s := b.webhook("https://rebind.example:" + port + "/")
+	if seen, err := net.DefaultResolver.LookupNetIP(t.Context(), "ip4", "rebind.example"); err != nil || len(seen) != 1 || !public(seen[0]) {
+		t.Fatal(seen, err)
+	}
+	dns.lead("127.0.0.1")
+	looked := dns.questions()
+	b.read(protocol.PurposeTreat)
+	b.eventually("it is refused", func() bool { return b.of(s.ID).Problem == "its address leads into a private network" })
+	b.eventually("it is refused again, after another look", func() bool { return dns.questions() >= looked+4 })
+	if len(inside.got()) > 0 {
+		t.Fatal("it was reached")
 	}
 }
 

@@ -2,6 +2,7 @@ package vault
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -73,5 +74,38 @@ func BenchmarkPlacement(b *testing.B) {
 	}
 	for b.Loop() {
 		Placement(Hash{1}, members, 3)
+	}
+}
+
+// BenchmarkErase erases files of a folder for good: each by itself, 16 at a time, and all in one go.
+func BenchmarkErase(b *testing.B) {
+	const n = 1000
+	for name, erase := range map[string]func(*Vault, []Hash) error{
+		"each": func(v *Vault, all []Hash) error {
+			_, err := v.forEach(b.Context(), all, func(ctx context.Context, h Hash) (bool, error) { return true, v.Delete(ctx, h) })
+			return err
+		},
+		"together": func(v *Vault, all []Hash) error { return v.DeleteAll(b.Context(), all) },
+	} {
+		b.Run(name, func(b *testing.B) {
+			for round := range b.N {
+				b.StopTimer()
+				v := openTest(b, b.TempDir(), Options{})
+				var all []Hash
+				for i := range n {
+					all = append(all, put(b, v, content(round*n+i, 4<<10)))
+				}
+				b.StartTimer()
+				if err := erase(v, all); err != nil {
+					b.Fatal(err)
+				}
+				b.StopTimer()
+				if err := v.Close(); err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+			}
+			b.ReportMetric(n*float64(b.N)/b.Elapsed().Seconds(), "files/s")
+		})
 	}
 }

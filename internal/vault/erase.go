@@ -1,13 +1,17 @@
 package vault
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
 	"maps"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -56,6 +60,156 @@ func tombstoneBody(hash Hash) []byte {
 	return []byte("anamnesis/vault/tombstone/v1 " + hash.String() + "\n")
 }
 
+// DeleteAll is Delete of at most DeleteFilesMax files for the price of a few: one durable list of tombstones for all, then the bytes of all, then
+// one sync of each directory. From the moment it is called all are refused; when it returns nil all are gone. Killed in between, or failed, it
+// has made tombstones for all or for none, and what has one is finished at the next try or start.
+func (v *Vault) DeleteAll(ctx context.Context, hashes []Hash) error {
+	if len(hashes) > DeleteFilesMax {
+		return fmt.Errorf("%w: %d files to erase at once, %d are allowed", ErrSize, len(hashes), DeleteFilesMax)
+	}
+	if len(hashes) == 0 {
+		return nil // without waiting for those who have some
+	}
+	v.burying.Lock()
+	defer v.burying.Unlock()
+	open, fresh := v.condemn(hashes)
+	if len(open) == 0 {
+		return nil
+	}
+	if err := v.entombAll(ctx, fresh); err != nil {
+		return fmt.Errorf("erasing %d files: %w", len(open), err)
+	}
+	for _, h := range fresh {
+		v.setStage(h, tombstoned)
+	}
+	if err := v.bury(ctx, open); err != nil {
+		return fmt.Errorf("erasing %d files: %w", len(open), err)
+	}
+	return nil
+}
+
+// condemn has the files refused from now on, and says which are not gone yet, and of these which have no tombstone. Whoever was giving one of them its name
+// has done so when it returns.
+func (v *Vault) condemn(hashes []Hash) (open, fresh []Hash) {
+	hashes = slices.Clone(hashes)
+	slices.SortFunc(hashes, compareHashes)
+	for _, h := range slices.Compact(hashes) {
+		lock := v.lock(h)
+		lock.Lock()
+		stage := v.stage(h)
+		if stage < tombstoned {
+			v.setStage(h, erasing)
+			fresh = append(fresh, h)
+		}
+		if stage != gone {
+			open = append(open, h)
+		}
+		lock.Unlock()
+	}
+	return open, fresh
+}
+
+// entombAll makes the tombstones of many files durable: all of them or, if it fails, none. On a full disk see entomb.
+func (v *Vault) entombAll(ctx context.Context, hashes []Hash) error {
+	switch len(hashes) {
+	case 0:
+		return nil
+	case 1:
+		lock := v.lock(hashes[0])
+		lock.Lock()
+		defer lock.Unlock()
+		return v.entomb(ctx, hashes[0])
+	}
+	list := graveList(hashes)
+	name := graveKey(sha256.Sum256(list))
+	err := v.store.write(ctx, name, list)
+	if !errors.Is(err, ErrNoSpace) {
+		return err
+	}
+	if err := v.expungeAll(ctx, hashes); err != nil {
+		return err
+	}
+	return v.store.write(ctx, name, list)
+}
+
+// bury removes all bytes of files whose tombstones are durable.
+func (v *Vault) bury(ctx context.Context, hashes []Hash) error {
+	if err := v.expungeAll(ctx, hashes); err != nil {
+		return err
+	}
+	for _, h := range hashes {
+		v.setStage(h, gone)
+	}
+	return nil
+}
+
+// expungeAll removes all bytes of files, durably. Each is removed under its lock, so that nobody puts a copy aside that is looked at just then.
+func (v *Vault) expungeAll(ctx context.Context, hashes []Hash) error {
+	keys := make([]string, len(hashes), 2*len(hashes))
+	var mu sync.Mutex // guards keys beyond the files'
+	group, within := errgroup.WithContext(ctx)
+	group.SetLimit(parallelMax)
+	for i, h := range hashes {
+		keys[i] = fileKey(h) // its directory is synced whether or not there is a file: an earlier try may have come this far
+		group.Go(func() error {
+			if err := within.Err(); err != nil {
+				return err
+			}
+			lock := v.lock(h)
+			lock.Lock()
+			defer lock.Unlock()
+			v.lately.drop(h)
+			if _, err := v.store.drop(within, fileKey(h)); err != nil {
+				return err
+			}
+			aside, err := v.store.drop(within, quarantineKey(h))
+			if aside {
+				mu.Lock()
+				keys = append(keys, quarantineKey(h))
+				mu.Unlock()
+			}
+			if err == nil && v.isQuarantined(h) {
+				v.mu.Lock()
+				delete(v.quarantined, h)
+				v.mu.Unlock()
+			}
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return v.store.settleAll(keys)
+}
+
+// A list of tombstones is a line that says what it is, and a line for each file. Its name is its hash.
+const (
+	graveHeader   = "anamnesis/vault/tombstones/v1\n"
+	graveBytesMax = int64(len(graveHeader) + DeleteFilesMax*(2*len(Hash{})+1))
+)
+
+func graveList(hashes []Hash) []byte {
+	list := []byte(graveHeader)
+	for _, h := range hashes {
+		list = append(list, h.String()...)
+		list = append(list, '\n')
+	}
+	return list
+}
+
+// gravesIn reads a list of tombstones. Of one that is damaged, what can be read counts; the ledger says the rest again.
+func gravesIn(list []byte) (out []Hash) {
+	for line := range strings.Lines(string(list)) {
+		var h Hash
+		if h.UnmarshalText([]byte(strings.TrimSuffix(line, "\n"))) == nil {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+func compareHashes(a, b Hash) int { return bytes.Compare(a[:], b[:]) }
+
 // expunge removes all bytes of a file. The caller holds its lock, or is alone.
 func (v *Vault) expunge(ctx context.Context, hash Hash) error {
 	v.lately.drop(hash)
@@ -77,10 +231,11 @@ func (v *Vault) stage(hash Hash) erasure {
 	return v.erased[hash]
 }
 
+// setStage brings the erasure of a file further; it never goes back.
 func (v *Vault) setStage(hash Hash, s erasure) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.erased[hash] = s
+	v.erased[hash] = max(v.erased[hash], s)
 }
 
 // Header returns the first bytes of a file held, at most HeaderBytesMax, as they lie there: nothing is checked. It works before Serve. Errors:
@@ -120,25 +275,23 @@ func (v *Vault) load(ctx context.Context) error {
 	if err := v.store.each(ctx, tombstones, func(h Hash) { v.erased[h] = tombstoned }); err != nil {
 		return err
 	}
+	var lists []Hash
+	if err := v.store.each(ctx, graves, func(h Hash) { lists = append(lists, h) }); err != nil {
+		return err
+	}
+	for _, name := range lists {
+		raw, err := v.store.readSmall(ctx, graveKey(name), graveBytesMax)
+		if err != nil && !errors.Is(err, ErrCorrupt) {
+			return fmt.Errorf("tombstones %s: %w", name, err)
+		}
+		for _, h := range gravesIn(raw) {
+			v.erased[h] = tombstoned
+		}
+	}
 	if err := v.store.each(ctx, quarantine, func(h Hash) { v.quarantined[h] = struct{}{} }); err != nil {
 		return err
 	}
-	hashes := make([]Hash, 0, len(v.erased))
-	for h := range v.erased {
-		hashes = append(hashes, h)
-	}
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(parallelMax)
-	for _, h := range hashes {
-		group.Go(func() error {
-			if err := v.expunge(ctx, h); err != nil {
-				return err
-			}
-			v.setStage(h, gone)
-			return nil
-		})
-	}
-	return group.Wait()
+	return v.bury(ctx, slices.SortedFunc(maps.Keys(v.erased), compareHashes))
 }
 
 // Info describes a stored file.

@@ -4,12 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"sync"
 
 	"gocloud.dev/blob/fileblob"
+	"golang.org/x/sync/errgroup"
 )
 
 // folder makes a fileblob bucket durable. fileblob writes a temporary file beside the object and renames it on Close, but syncs neither the
@@ -18,9 +21,10 @@ type folder struct {
 	dir  string
 	mu   sync.Mutex
 	dirs map[string]*shard // by the directory of a key, relative to dir
-	// The two syncs, as fields so that a test sees their order and makes them fail.
+	// The two syncs and the removal, as fields so that a test sees their order and makes them fail.
 	fsync    func(*os.File) error
 	fsyncDir func(path string) error
+	unlink   func(path string) error
 }
 
 // shard is one directory of files.
@@ -51,7 +55,7 @@ func openFolder(dir string) (*store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("vault: %w", err)
 	}
-	f := &folder{dir: dir, dirs: map[string]*shard{}, fsync: (*os.File).Sync, fsyncDir: syncDirectory}
+	f := &folder{dir: dir, dirs: map[string]*shard{}, fsync: (*os.File).Sync, fsyncDir: syncDirectory, unlink: os.Remove}
 	if err := f.prepare(); err != nil {
 		return nil, fmt.Errorf("vault: preparing %s: %w", dir, noSpace(err))
 	}
@@ -77,7 +81,7 @@ func (f *folder) exists(key string) (bool, error) {
 
 // prepare makes the classes, removes what a killed process left half written, and makes every directory durable that one left behind.
 func (f *folder) prepare() error {
-	for _, class := range []string{files, tombstones, quarantine} {
+	for _, class := range []string{files, tombstones, graves, quarantine} {
 		path := filepath.Join(f.dir, class)
 		if err := os.MkdirAll(path, 0o700); err != nil {
 			return err
@@ -158,6 +162,35 @@ func (f *folder) syncFile(file *os.File) error { return f.fsync(file) }
 func (f *folder) syncParent(key string) error {
 	sub := filepath.Dir(filepath.FromSlash(key))
 	return f.shard(sub).sync.wait(func() error { return f.fsyncDir(filepath.Join(f.dir, sub)) })
+}
+
+// remove takes a key's name away, and tells whether there was one.
+func (f *folder) remove(key string) (bool, error) {
+	err := f.unlink(filepath.Join(f.dir, filepath.FromSlash(key)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// syncParents is syncParent of many keys, each directory once. One that was never made holds no names.
+func (f *folder) syncParents(keys []string) error {
+	subs := map[string]bool{}
+	for _, key := range keys {
+		subs[filepath.Dir(filepath.FromSlash(key))] = true
+	}
+	var group errgroup.Group
+	group.SetLimit(parallelMax)
+	for _, sub := range slices.Sorted(maps.Keys(subs)) {
+		group.Go(func() error {
+			err := f.shard(sub).sync.wait(func() error { return f.fsyncDir(filepath.Join(f.dir, sub)) })
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			return err
+		})
+	}
+	return group.Wait()
 }
 
 // discard removes an abandoned temporary file should fileblob have left it, as it does when closing the file fails.

@@ -189,11 +189,11 @@ func (r *Replicator) sort(ctx context.Context, list []File, members []MemberID, 
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := r.vault.DeleteAll(ctx, erased(list)); err != nil {
+		return nil, nil, err
+	}
 	for i, f := range list {
 		if f.Erased {
-			if err := r.vault.Delete(ctx, f.Hash); err != nil {
-				return nil, nil, err
-			}
 			r.noLongerMissing(f.Hash)
 			continue
 		}
@@ -217,6 +217,16 @@ func (r *Replicator) sort(ctx context.Context, list []File, members []MemberID, 
 		}
 	}
 	return lacking, foreign, nil
+}
+
+// erased are the files of a page that must go.
+func erased(list []File) (out []Hash) {
+	for _, f := range list {
+		if f.Erased {
+			out = append(out, f.Hash)
+		}
+	}
+	return out
 }
 
 // supply fetches files, or notes them for later.
@@ -412,13 +422,8 @@ func (r *Replicator) Recover(ctx context.Context) error {
 		if next == cursor {
 			return fmt.Errorf("vault: the index does not move on from %q", cursor)
 		}
-		for _, f := range list {
-			if !f.Erased {
-				continue
-			}
-			if err := r.vault.Delete(ctx, f.Hash); err != nil {
-				return err
-			}
+		if err := r.vault.DeleteAll(ctx, erased(list)); err != nil {
+			return err
 		}
 		cursor = next
 	}

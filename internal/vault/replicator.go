@@ -24,8 +24,8 @@ const (
 	MissingFilesMax   = 1 << 16 // missing files remembered between walks; of more, the next walk finds the rest
 	PeerPushesMax     = 256     // pushes to one member under way or waiting; of more, the member's own walk fetches the file
 	peerPushesActive  = 4
-	walkPageFiles     = 256
-	handOverFiles     = 32 // files asked about at once, which the other member has to read
+	walkPageFiles     = DeleteFilesMax // so that what is erased together goes together
+	handOverFiles     = 32             // files asked about at once, which the other member has to read
 	retryFilesMax     = 256
 	repairParallelMax = 4
 	slowestBytesPerS  = 128 << 10 // a peer slower than this is given up on

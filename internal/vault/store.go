@@ -21,6 +21,7 @@ import (
 const (
 	files      = "files"
 	tombstones = "tombstones"
+	graves     = "graves" // lists of tombstones, by their own hash
 	quarantine = "quarantine"
 
 	listPageObjects = 4096
@@ -34,6 +35,7 @@ func key(class string, h Hash) string {
 
 func fileKey(h Hash) string       { return key(files, h) }
 func tombstoneKey(h Hash) string  { return key(tombstones, h) }
+func graveKey(h Hash) string      { return key(graves, h) }
 func quarantineKey(h Hash) string { return key(quarantine, h) }
 
 // store is a bucket and, when the bucket is a folder of this machine, what it takes to make a folder durable.
@@ -179,6 +181,37 @@ func (s *store) remove(ctx context.Context, key string) (bool, error) {
 		return false, err
 	}
 	return true, s.settle(key)
+}
+
+// drop deletes an object and tells whether there was one. In a folder that is not durable before settleAll.
+func (s *store) drop(ctx context.Context, key string) (bool, error) {
+	if s.folder != nil {
+		return s.folder.remove(key)
+	}
+	err := s.bucket.Delete(ctx, key)
+	if isNotFound(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// settleAll makes the creation or removal of many names durable, at the price of one sync a directory.
+func (s *store) settleAll(keys []string) error {
+	if s.folder == nil {
+		return nil
+	}
+	return noSpace(s.folder.syncParents(keys))
+}
+
+// readSmall returns an object of at most max bytes as it lies there.
+func (s *store) readSmall(ctx context.Context, key string, max int64) ([]byte, error) {
+	r, err := s.openObject(ctx, key, max)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = r.Close() }()
+	b, err := io.ReadAll(io.LimitReader(r, max))
+	return b, damaged(err)
 }
 
 // noSpace marks the errors that mean a full disk or a used-up quota.

@@ -42,6 +42,7 @@ const (
 	BufferBytesMax = 1 << 20                     // files up to here are checked in memory, larger ones are read twice
 	HashesMax      = 1024                        // hashes in one Held or Peer.Has
 	ListFilesMax   = 4096                        // files in one page of List
+	DeleteFilesMax = 4096                        // files of one DeleteAll
 	lockStripes    = 64
 	parallelMax    = 16
 )
@@ -79,6 +80,8 @@ type Vault struct {
 	locks [lockStripes]sync.Mutex // by hash: publishing, removing and putting aside one file exclude each other
 
 	lately lately // added to and dropped from under the file's lock
+
+	burying sync.Mutex // held through a DeleteAll, so that two with the same files do the work once
 
 	mu          sync.RWMutex // guards what follows
 	erased      map[Hash]erasure

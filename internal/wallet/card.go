@@ -1,10 +1,7 @@
 package wallet
 
 import (
-	"crypto/rand"
 	"errors"
-
-	"golang.org/x/crypto/chacha20poly1305"
 
 	"github.com/anamnesis-health/anamnesis/protocol"
 )
@@ -33,30 +30,16 @@ func (c Code) CardID(chain string) protocol.CardID {
 func (c Code) SealCard(chain string, h protocol.Handle) *protocol.SetCard {
 	id, key := c.cardKeys(chain)
 	defer clear(key)
-	aead, err := chacha20poly1305.NewX(key)
-	if err != nil {
-		panic("wallet: " + err.Error()) // only for a key of another length
-	}
-	nonce := make([]byte, aead.NonceSize())
-	_, _ = rand.Read(nonce)
-	return &protocol.SetCard{Card: id, Sealed: aead.Seal(nonce, nonce, []byte(h.String()), id[:])}
+	return &protocol.SetCard{Card: id, Sealed: sealHandle(key, newNonce(), id[:], h)}
 }
 
 // OpenCard opens a card's sealed handle. The error wraps ErrCard.
 func (c Code) OpenCard(chain string, sealed []byte) (protocol.Handle, error) {
 	id, key := c.cardKeys(chain)
 	defer clear(key)
-	aead, err := chacha20poly1305.NewX(key)
-	if err != nil || len(sealed) < aead.NonceSize() || len(sealed) > protocol.CardBytesMax {
-		return protocol.Handle{}, ErrCard
-	}
-	text, err := aead.Open(nil, sealed[:aead.NonceSize()], sealed[aead.NonceSize():], id[:])
-	if err != nil {
-		return protocol.Handle{}, ErrCard
-	}
-	h, err := protocol.ParseHandle(string(text))
-	if err != nil {
-		return protocol.Handle{}, ErrCard
+	h, ok := openHandle(key, id[:], sealed, protocol.CardBytesMax)
+	if !ok {
+		return h, ErrCard
 	}
 	return h, nil
 }

@@ -4,8 +4,6 @@ import (
 	"crypto/rand"
 	"errors"
 
-	"golang.org/x/crypto/chacha20poly1305"
-
 	"github.com/anamnesis-health/anamnesis/protocol"
 )
 
@@ -38,30 +36,16 @@ func (c Code) ClaimKeys(chain string) *ClaimKeys {
 func (k *ClaimKeys) Seal(h protocol.Handle) []byte {
 	key := k.seal.Reveal()
 	defer clear(key)
-	aead, err := chacha20poly1305.NewX(key)
-	if err != nil {
-		panic("wallet: " + err.Error()) // only for a key of another length
-	}
-	nonce := make([]byte, aead.NonceSize())
-	_, _ = rand.Read(nonce)
-	return aead.Seal(nonce, nonce, []byte(h.String()), k.Lookup[:])
+	return sealHandle(key, newNonce(), k.Lookup[:], h)
 }
 
 // Open opens a package. The error wraps ErrClaim.
 func (k *ClaimKeys) Open(sealed []byte) (protocol.Handle, error) {
 	key := k.seal.Reveal()
 	defer clear(key)
-	aead, err := chacha20poly1305.NewX(key)
-	if err != nil || len(sealed) < aead.NonceSize() || len(sealed) > ClaimBytesMax {
-		return protocol.Handle{}, ErrClaim
-	}
-	text, err := aead.Open(nil, sealed[:aead.NonceSize()], sealed[aead.NonceSize():], k.Lookup[:])
-	if err != nil {
-		return protocol.Handle{}, ErrClaim
-	}
-	h, err := protocol.ParseHandle(string(text))
-	if err != nil {
-		return protocol.Handle{}, ErrClaim
+	h, ok := openHandle(key, k.Lookup[:], sealed, ClaimBytesMax)
+	if !ok {
+		return h, ErrClaim
 	}
 	return h, nil
 }

@@ -5,9 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 
+	"golang.org/x/crypto/chacha20poly1305"
 	"golang.org/x/crypto/scrypt"
+
+	"github.com/anamnesis-health/anamnesis/protocol"
 )
 
 // Code is a short secret that people read out, print and type: 80 random bits as 16 characters of Crockford's base 32, then two that
@@ -97,4 +101,34 @@ func (c Code) derive(length int, salt string) []byte {
 		panic("wallet: scrypt: " + err.Error()) // only for parameters that make no sense
 	}
 	return out
+}
+
+func newNonce() []byte {
+	nonce := make([]byte, chacha20poly1305.NonceSizeX)
+	_, _ = rand.Read(nonce)
+	return nonce
+}
+
+// sealHandle is how a handle lies where whoever has the code finds it: the nonce, then XChaCha20-Poly1305 of its text with the name under
+// which it is kept as additional data, so that it does not open under another name.
+func sealHandle(key, nonce, name []byte, h protocol.Handle) []byte {
+	aead, err := chacha20poly1305.NewX(key)
+	if err != nil {
+		panic("wallet: " + err.Error()) // only for a key of another length
+	}
+	return aead.Seal(slices.Clip(nonce), nonce, []byte(h.String()), name)
+}
+
+// openHandle opens what sealHandle sealed, of at most bytesMax bytes.
+func openHandle(key, name, sealed []byte, bytesMax int) (h protocol.Handle, ok bool) {
+	aead, err := chacha20poly1305.NewX(key)
+	if err != nil || len(sealed) < aead.NonceSize() || len(sealed) > bytesMax {
+		return h, false
+	}
+	text, err := aead.Open(nil, sealed[:aead.NonceSize()], sealed[aead.NonceSize():], name)
+	if err != nil {
+		return h, false
+	}
+	h, err = protocol.ParseHandle(string(text))
+	return h, err == nil
 }
