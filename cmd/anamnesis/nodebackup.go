@@ -50,7 +50,6 @@ type backupView struct {
 	Entries uint64 `json:"entries"`
 	Files   int    `json:"files"`
 	Bytes   int64  `json:"bytes,omitempty"` // of the backup
-	Waits   *bool  `json:"waits,omitempty"` // the restored node signs nothing until it has caught up
 }
 
 func backupOf(m *backup.Manifest, dir string) backupView {
@@ -89,9 +88,10 @@ A backup is older than what the node has signed since, and no node may sign two 
 asks the others how far they are, follows them, votes again once it is beyond all that it can have signed, and deletes what was erased
 meanwhile before its vault serves. Nothing need be done for that; health says what it waits for.
 
---nothing-later is for when there is nobody to ask: the whole network was lost and every node comes from a backup, or it has fewer than four
-nodes. You then state, for this node, that nobody anywhere still has anything that it signed after the backup. If that is not true, the network can
-split in two that both look right. Wallets that saw a later state will say that the log was rolled back, and they will be right.
+--all-lost N is for when there is nobody to ask: every node was lost, and N of them come back from backups, this one included (a network of fewer
+than four nodes counts as lost with one of them). You then state that nothing that any node signed exists anywhere beyond the newest of these N backups.
+Each node waits for the N, and they go on where the newest of them was. If another node still runs, or a newer folder turns up later, the network can
+split into two that both look right: say it only when it is so. Wallets that saw a later state will say that the log was rolled back, and they are right.
 
 New for each restored member: give new one-time codes to patients who still wait to claim their journals; the old ones are dead.`,
 		Example: `
@@ -102,14 +102,17 @@ anamnesis restore meridian.backup --dir anamnesis-dev/nodes/meridian-laboratory`
 		return c.restoreNode(ctx, o)
 	})
 	cmd.Flags().StringVar(&o.Dir, "dir", "", "the node's `DIR`, new or empty")
-	cmd.Flags().BoolVar(&o.NothingLater, "nothing-later", false, "state that nobody has anything that this node signed after the backup")
+	cmd.Flags().IntVar(&o.AllLost, "all-lost", 0, "state that every node was lost and `N` come back from backups, with nothing later anywhere")
 	_ = cmd.MarkFlagRequired("dir")
 	return cmd
 }
 
 func (c *cli) restoreNode(ctx context.Context, o backup.Options) error {
-	if o.NothingLater {
-		if err := c.confirm("You state that nobody anywhere has anything that this node signed after the backup. If another node still runs, that is not so. Go on?"); err != nil {
+	if o.AllLost < 0 {
+		return usage("--all-lost is the number of nodes that come back")
+	}
+	if o.AllLost > 0 {
+		if err := c.confirm(fmt.Sprintf("You state that every node of the network was lost, that %d come back from backups, and that nothing later exists anywhere. Is that so?", o.AllLost)); err != nil {
 			return err
 		}
 	}
@@ -122,13 +125,10 @@ func (c *cli) restoreNode(ctx context.Context, o backup.Options) error {
 	if err != nil {
 		return err
 	}
-	v, waits := backupOf(m, o.Dir), !o.NothingLater
-	v.Waits = &waits
+	v := backupOf(m, o.Dir)
 	return c.show(v, func(out io.Writer) {
 		fmt.Fprintf(out, "%s: the node of %s as of %s, block %d, %d entries.\n", printable(v.Dir), printable(v.Name), time.UnixMilli(int64(v.Made)).UTC().Format(time.RFC3339), v.Height, v.Entries)
-		if waits {
-			fmt.Fprintln(out, "Start it. It signs nothing until it is beyond what it can have signed before; its health says what it waits for.")
-		}
+		fmt.Fprintln(out, "Start it. It signs nothing until it is beyond what it can have signed before; its health says what it waits for.")
 		fmt.Fprintln(out, "One-time codes that this member gave out are dead: give new ones.")
 	})
 }
@@ -193,7 +193,9 @@ func ofBackups(err error) *failure {
 	case errors.Is(err, backup.ErrExists):
 		return failed("file-exists", err.Error(), "Nothing was changed. Choose another name.")
 	case errors.Is(err, backup.ErrSmall):
-		return failed("small-network", err.Error(), "With fewer than four nodes nothing is decided without this one, so it has nobody to learn from. Read `anamnesis restore --help` on --nothing-later.")
+		return failed("small-network", err.Error(), "With fewer than four nodes nothing is decided without this one, so it has nobody to learn from. Read `anamnesis restore --help` on --all-lost.")
+	case errors.Is(err, backup.ErrStatement):
+		return &failure{Code: "usage", Title: err.Error(), Detail: "Say with --all-lost how many nodes come back from backups, this one included.", exit: exitUsage}
 	}
 	return nil
 }

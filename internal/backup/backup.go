@@ -6,7 +6,7 @@
 // ledger, which the blocks make anew; the engine's log of messages; the packages of one-time codes, whose five tries a copy would give back.
 //
 // A restored folder is older than what its node has signed since. So Restore marks it, and the node finds its way back by itself before it signs
-// anything (internal/node, restored.go); unless the operator states that nothing later exists.
+// anything (internal/node, restored.go); or, if every node was lost, as the operators state.
 //
 // Both directions stream: memory does not grow with the folder, but for 32 bytes a tombstone and some 200 a file.
 package backup
@@ -54,6 +54,7 @@ var (
 	ErrLimit      = errors.New("the backup is too large")
 	ErrNotEmpty   = errors.New("there is something in the folder already")
 	ErrExists     = errors.New("there is such a file already")
+	ErrStatement  = errors.New("so many nodes cannot come back")
 	ErrSmall      = errors.New("the network is too small for a restored node to find its way back by itself")
 )
 

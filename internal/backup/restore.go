@@ -20,13 +20,14 @@ import (
 	"github.com/anamnesis-health/anamnesis/internal/ledger"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/state"
 	"github.com/anamnesis-health/anamnesis/internal/node"
+	"github.com/anamnesis-health/anamnesis/internal/threshold"
 	"github.com/anamnesis-health/anamnesis/internal/vault"
 	"github.com/anamnesis-health/anamnesis/protocol"
 )
 
 // Restore makes a node's folder of a backup, in a place that is empty or not there: whole or not at all, durable on return. Every file is held
 // against the manifest, every block against its signatures, and the ledger is executed anew from the blocks, before anything is put in place.
-// Errors: ErrNotEmpty, ErrNotBackup, ErrPassphrase, ErrVersion, ErrDamaged, ErrLimit, ErrSmall, ctx's, the file system's.
+// Errors: ErrNotEmpty, ErrNotBackup, ErrPassphrase, ErrVersion, ErrDamaged, ErrLimit, ErrSmall, ErrStatement, ctx's, the file system's.
 func Restore(ctx context.Context, o Options) (_ *Manifest, err error) {
 	dir, err := filepath.Abs(o.Dir)
 	if err != nil {
@@ -178,8 +179,11 @@ func (r *restoration) begin() error {
 			nodes++
 		}
 	}
-	if nodes < node.RestoredNodesMin && !r.NothingLater {
+	switch least := threshold.Threshold(nodes); {
+	case nodes < node.RestoredNodesMin && r.AllLost == 0:
 		return fmt.Errorf("%w: it has %d nodes", ErrSmall, nodes)
+	case r.AllLost != 0 && (r.AllLost < least || r.AllLost > nodes):
+		return fmt.Errorf("%w: of its %d nodes %d to %d can come back and agree, not %d", ErrStatement, nodes, least, nodes, r.AllLost)
 	}
 	return nil
 }
@@ -349,11 +353,8 @@ func executed(height uint64, err error) error {
 
 // mark has the node sign nothing before it is beyond what it can have signed.
 func (r *restoration) mark(context.Context) error {
-	if r.NothingLater {
-		return nil
-	}
 	made, now := time.UnixMilli(int64(r.m.Made)).UTC(), time.UnixMilli(int64(r.Now)).UTC()
-	return node.MarkRestored(r.to, fmt.Sprintf("Restored %s from a backup of %s, block %d. While this file is here the node signs nothing; it removes it by itself.",
+	return node.MarkRestored(r.to, r.AllLost, fmt.Sprintf("Restored %s from a backup of %s, block %d. While this file is here the node signs nothing; it removes it by itself.",
 		now.Format(time.RFC3339), made.Format(time.RFC3339), r.m.Height))
 }
 

@@ -36,8 +36,9 @@ type Options struct {
 	WorkFactor int    // scrypt's for the file, log2 N; 0: 18
 	// Progress, if not nil, hears how far a step has come: "files read" and "files written" in bytes, "blocks" in blocks.
 	Progress func(step string, done, total int64)
-	// NothingLater is the operator's statement, for Restore, that this node has signed nothing after the backup that anybody still has.
-	NothingLater bool
+	// AllLost is the operators' statement, for Restore: every node of the network was lost, so many come back from backups, this one included, and
+	// nothing that any of them signed exists beyond the newest of these backups. 0: none of that.
+	AllLost int
 }
 
 func (o *Options) progress(step string, done, total int64) {

@@ -36,3 +36,16 @@ func (d *DevNet) PeerURL(i int) string {
 
 // Certificate is what a node shows the others.
 var Certificate = certificate
+
+// Cosign asks the node to cosign the head of another.
+func (n *Node) Cosign(ctx context.Context, other *Node) error {
+	head, err := other.witness.cosigner.SignHead(other.ledger.Log(), other.witness.log, other.now())
+	if err != nil {
+		return err
+	}
+	_, err = n.witness.cosignFor(ctx, head)
+	return err
+}
+
+// Serves tells whether the node's vault serves.
+func (n *Node) Serves() bool { return n.vault.Serving() }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,8 +29,12 @@ import (
 //
 // Therefore it signs no vote up to height c+2, for ever, and nothing else before its own ledger has executed block c+2. Nodes that are held
 // themselves do not answer: they have forgotten what they knew.
+//
+// If every node was lost there is nobody who has not forgotten. The operators then state that nothing exists beyond the newest of their backups:
+// each node waits for all of them, and signs nothing up to the newest one's last block.
 
-// RestoredFile marks a node's folder as restored. That it is there counts, whatever is in it.
+// RestoredFile marks a node's folder as restored. That it is there counts, whatever is in it; only if its first line is the statement of AllLost
+// does it say more.
 const RestoredFile = "restored"
 
 // ErrHeld says that a node on a restored folder signs nothing yet.
@@ -40,13 +45,40 @@ var ErrHeld = errors.New("this node was restored from a backup and signs nothing
 const RestoredNodesMin = 4
 
 const (
-	regainLook = 100 * time.Millisecond // between rounds of questions, and looks at the ledger
-	blockWait  = 5 * time.Second        // for a block that was asked for
+	allLostFormat = "all lost, %d nodes come back"
+	markBytesMax  = 4096
+	regainLook    = 100 * time.Millisecond // between rounds of questions, and looks at the ledger
+	blockWait     = 5 * time.Second        // for a block that was asked for
 )
 
-// MarkRestored writes the mark into a folder that no node runs on. why is for whoever looks at the file.
-func MarkRestored(dir, why string) error {
+// MarkRestored writes the mark into a folder that no node runs on. allLost is 0, or the operators' statement that every node was lost and that so
+// many come back from backups, this one included, beyond the newest of which nothing exists. why is for whoever looks at the file.
+func MarkRestored(dir string, allLost int, why string) error {
+	if allLost > 0 {
+		why = fmt.Sprintf(allLostFormat, allLost) + "\n" + why
+	}
 	return wallet.CreateFile(filepath.Join(dir, RestoredFile), []byte(why+"\n"))
+}
+
+// readMark tells whether a folder has the mark, and the statement in it.
+func readMark(dir string) (marked bool, allLost int, err error) {
+	if marked, err = IsRestored(dir); err != nil || !marked {
+		return marked, 0, err
+	}
+	f, err := os.Open(filepath.Join(dir, RestoredFile))
+	if err != nil {
+		return true, 0, err
+	}
+	defer func() { _ = f.Close() }()
+	raw, err := io.ReadAll(io.LimitReader(f, markBytesMax))
+	if err != nil {
+		return true, 0, err
+	}
+	line, _, _ := strings.Cut(string(raw), "\n")
+	if _, err := fmt.Sscanf(line, allLostFormat, &allLost); err != nil || line != fmt.Sprintf(allLostFormat, allLost) || allLost < 1 {
+		return true, 0, nil // whatever it is: nothing was stated
+	}
+	return true, allLost, nil
 }
 
 // IsRestored tells whether a folder has the mark.
@@ -60,7 +92,8 @@ func IsRestored(dir string) (bool, error) {
 
 // regained is how far a restored node is on its way back.
 type regained struct {
-	done chan struct{} // closed when the node signs; at once for one that was not restored
+	done    chan struct{} // closed when the node signs; at once for one that was not restored
+	allLost int           // the statement in the mark, 0: none
 
 	mu      sync.Mutex // guards what follows
 	decided map[protocol.MemberID]uint64
@@ -91,8 +124,13 @@ func (r *regained) await(ctx context.Context) bool {
 	}
 }
 
-// answersNeeded is how many other nodes of n must say how far they are: 2f+1, f of n being the most that may lie.
-func answersNeeded(n int) int { return 2*(n-threshold.Threshold(n)) + 1 }
+// need is how many other nodes of n must say how far they are: 2f+1, f of n being the most that may lie; or all that come back.
+func (r *regained) need(n int) int {
+	if r.allLost > 0 {
+		return r.allLost - 1
+	}
+	return 2*(n-threshold.Threshold(n)) + 1
+}
 
 // problem says what a held node waits for, for its health.
 func (r *regained) problem(nodes int) (string, bool) {
@@ -103,17 +141,18 @@ func (r *regained) problem(nodes int) (string, bool) {
 	defer r.mu.Unlock()
 	const says = "the node was restored from a backup: it signs nothing until "
 	switch {
-	case nodes < RestoredNodesMin:
-		return fmt.Sprintf("the node was restored from a backup, and a network of %d cannot tell what it signed since; see `anamnesis restore --help`, --nothing-later", nodes), true
+	case nodes < RestoredNodesMin && r.allLost == 0:
+		return fmt.Sprintf("the node was restored from a backup, and a network of %d cannot tell what it signed since; see `anamnesis restore --help`, --all-lost", nodes), true
 	case r.floor == 0:
-		return fmt.Sprintf(says+"%d other nodes have said how far they are (%d have)", answersNeeded(nodes), len(r.decided)), true
+		return fmt.Sprintf(says+"%d other nodes have said how far they are (%d have)", r.need(nodes), len(r.decided)), true
 	}
 	return fmt.Sprintf(says+"block %d is decided", r.floor), true
 }
 
 // lookRestored is the first step of a start.
 func (n *Node) lookRestored() error {
-	marked, err := IsRestored(n.cfg.Dir)
+	marked, allLost, err := readMark(n.cfg.Dir)
+	n.regained.allLost = allLost
 	if err == nil && !marked {
 		close(n.regained.done)
 	}
@@ -174,8 +213,11 @@ func unmark(dir string) error {
 
 // askDecided asks the other nodes for their newest blocks until enough have answered, and gives the height up to which this node signs nothing.
 // Answers of different rounds count together: each came after this node had stopped signing.
-func (n *Node) askDecided(ctx context.Context) (floor uint64, err error) {
-	need := answersNeeded(len(n.cluster()))
+func (n *Node) askDecided(ctx context.Context) (uint64, error) {
+	own, _, err := n.engine.Decided()
+	if err != nil {
+		return 0, err
+	}
 	for {
 		within, cancel := context.WithTimeout(ctx, sizeWait)
 		var all sync.WaitGroup
@@ -193,7 +235,7 @@ func (n *Node) askDecided(ctx context.Context) (floor uint64, err error) {
 		}
 		all.Wait()
 		cancel()
-		if floor = n.regained.settle(need); floor > 0 {
+		if floor, enough := n.regained.settle(len(n.cluster()), own); enough {
 			return floor, nil
 		}
 		if !pause(ctx, regainLook) {
@@ -202,24 +244,28 @@ func (n *Node) askDecided(ctx context.Context) (floor uint64, err error) {
 	}
 }
 
-// settle fixes the floor once there are enough answers.
-func (r *regained) settle(need int) uint64 {
+// settle fixes the floor once there are enough answers of n nodes; own is this node's own newest block.
+func (r *regained) settle(n int, own uint64) (floor uint64, enough bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.decided) < need {
-		return 0
+	if len(r.decided) < r.need(n) {
+		return 0, false
 	}
+	r.floor = own
 	for _, h := range r.decided {
-		r.floor = max(r.floor, h+2)
+		r.floor = max(r.floor, h)
 	}
-	return r.floor
+	if r.allLost == 0 {
+		r.floor += 2
+	}
+	return r.floor, true
 }
 
 // reachBlock waits until this node's ledger has executed a block. An idle network makes none; so once this node has what the others had, it asks
 // for one by an envelope that the ledger rejects: an attestation of an erasure that does not exist. It leaves no entry.
 func (n *Node) reachBlock(ctx context.Context, height uint64) error {
 	for n.ledger.Head().Height < height {
-		if n.ledger.Head().Height+2 < height {
+		if n.regained.allLost > 0 || n.ledger.Head().Height+2 < height {
 			if !pause(ctx, regainLook) {
 				return ctx.Err()
 			}
@@ -260,7 +306,7 @@ func (p *peer) decided(ctx context.Context, g consensus.Genesis) (height uint64,
 }
 
 func (n *Node) serveDecided(w http.ResponseWriter, _ *http.Request) {
-	if n.regained.held() {
+	if n.regained.held() && n.regained.allLost == 0 {
 		problem(w, http.StatusServiceUnavailable, "held", "this node was restored itself and has forgotten what it knew", "")
 		return
 	}
