@@ -190,7 +190,7 @@ func (r *restoration) begin() error {
 
 // files unpacks, each file as the manifest says.
 func (r *restoration) files(ctx context.Context) error {
-	for _, dir := range []string{"book", "engine/store", "gateway", "secrets", "vault"} {
+	for _, dir := range []string{"book", "engine/store", "engine/wal", "gateway", "secrets", "vault"} {
 		if err := os.MkdirAll(r.path(dir), 0o700); err != nil {
 			return err
 		}

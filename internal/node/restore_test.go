@@ -226,3 +226,50 @@ func TestWholeNetworkRestored(t *testing.T) {
 	w.ok(w.net.Stop())
 	w.noOffences(dir)
 }
+
+// The mark counts by being there; only the exact statement makes it more. Enough others means: even if as many of them lie as may, one honest
+// node is among them of those without whom this one could not have signed.
+func TestMarkOfARestoredFolder(t *testing.T) {
+	t.Parallel()
+	for content, want := range map[string]int{"": 0, "anything": 0, "all lost, 3 nodes come back": 3, "all lost, 3 nodes come back\nwhy\n": 3, "all lost, 03 nodes come back\n": 0,
+		"all lost, 3 nodes come back, or so\n": 0, "why\nall lost, 3 nodes come back\n": 0, "all lost, 0 nodes come back": 0, "all lost, -1 nodes come back": 0} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, node.RestoredFile), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if marked, allLost, err := node.ReadMark(dir); !marked || allLost != want || err != nil {
+			t.Errorf("%q: %v %d %v", content, marked, allLost, err)
+		}
+	}
+	if marked, _, err := node.ReadMark(t.TempDir()); marked || err != nil {
+		t.Error(marked, err)
+	}
+	for n, want := range map[int]int{4: 3, 5: 3, 6: 3, 7: 5, 10: 7, 16: 11} {
+		quorum := 2*n/3 + 1
+		liars := n - quorum
+		if got := node.AnswersNeeded(n, 0); got != want || got+(quorum-1)-(n-1) < liars+1 || got > n-1 {
+			t.Errorf("of %d nodes %d are asked", n, got)
+		}
+	}
+	if got := node.AnswersNeeded(7, 5); got != 4 {
+		t.Error(got)
+	}
+	for _, c := range []struct {
+		allLost int
+		own     uint64
+		decided []uint64
+		want    uint64
+	}{
+		{0, 5, []uint64{9, 0}, 0},      // too few
+		{0, 5, []uint64{9, 0, 7}, 11},  // it may have seen block 10 decided, and have signed for 11
+		{0, 12, []uint64{9, 0, 7}, 14}, // it knows more than they
+		{0, 0, []uint64{0, 0, 0}, 2},   // nothing was decided yet, that they know of
+		{4, 5, []uint64{9, 0, 7}, 9},   // nothing exists beyond block 9
+		{4, 12, []uint64{9, 0, 7}, 12}, // this one's backup is the newest
+		{4, 12, []uint64{9, 0}, 0},     // one has yet to come
+	} {
+		if got, ok := node.SignsNothingUpTo(4, c.allLost, c.own, c.decided...); got != c.want || ok != (c.want > 0) {
+			t.Errorf("%+v: %d %v", c, got, ok)
+		}
+	}
+}
