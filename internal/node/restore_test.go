@@ -68,7 +68,9 @@ func TestRestoredFromBackup(t *testing.T) {
 	traces := w.traces(p, row)
 	file, err := w.at[0].File(w.ctx, p.keys, row.Ciphertext)
 	w.ok(err)
-	capsule, err := wallet.CapsuleOf(file)
+	keptFile, err := w.at[0].File(w.ctx, p.keys, kept.Ciphertext)
+	w.ok(err)
+	capsule, err := wallet.CapsuleOf(keptFile)
 	w.ok(err)
 	w.grant(p, w.doctor, 0)
 
