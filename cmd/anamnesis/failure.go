@@ -92,7 +92,7 @@ func explain(err error) *failure {
 	if errors.As(err, &f) {
 		return f
 	}
-	for _, of := range []func(error) *failure{ofContracts, ofProofs, ofFiles, ofNetwork, ofInput} {
+	for _, of := range []func(error) *failure{ofContracts, ofProofs, ofBackups, ofFiles, ofNetwork, ofInput} {
 		if f := of(err); f != nil {
 			f.cause = err
 			return f

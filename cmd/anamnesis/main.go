@@ -131,7 +131,7 @@ Exit codes: 0 done, 1 failed, 2 used wrongly, 3 refused by a contract, 4 a proof
 // commands are all families, in the order of the help.
 func (c *cli) commands() []*cobra.Command {
 	return []*cobra.Command{
-		c.demoCommand(), c.devCommand(), c.networkCommand(), c.memberCommand(), c.synthCommand(), c.fsckCommand(), c.benchCommand(),
+		c.demoCommand(), c.devCommand(), c.networkCommand(), c.memberCommand(), c.synthCommand(), c.fsckCommand(), c.backupCommand(), c.restoreCommand(), c.benchCommand(),
 		c.walletCommand(), c.journalCommand(), c.guardianCommand(), c.recoverCommand(), c.deviceCommand(), c.handleCommand(), c.consentCommand(), c.logCommand(), c.recordCommand(),
 		c.amendmentCommand(), c.eraseCommand(), c.holdCommand(), c.rightsCommand(),
 		c.delegateCommand(), c.cardCommand(), c.practitionerCommand(), c.accessCommand(),

@@ -48,13 +48,14 @@ func (c *cli) passphrase(file string) (string, error) {
 	return p, nil
 }
 
-// devPassphrase finds the passphrase of a development network's member: it lies in the same folder as the key, readable by the same people.
+// devPassphrase finds the passphrase of a development network's member, or of a node's folder: it lies in the same folder as the key, readable
+// by the same people.
 func devPassphrase(file string) (string, bool) {
-	members := filepath.Dir(file)
-	if filepath.Base(members) != "members" {
+	of := filepath.Dir(file)
+	if name := filepath.Base(of); name != "members" && name != "nodes" {
 		return "", false
 	}
-	network := filepath.Dir(members)
+	network := filepath.Dir(of)
 	if _, err := os.Stat(filepath.Join(network, "network.json")); err != nil {
 		return "", false
 	}

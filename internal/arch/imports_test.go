@@ -23,7 +23,7 @@ var ranks = map[string]int{
 	"internal/custodian": 40, "internal/consensus": 40, "internal/gateway": 40, "internal/synth": 40, "internal/rights": 40,
 	"internal/client": 45,
 	"internal/node":   50,
-	"internal/sim":    55, "internal/demo": 55, "internal/bench": 55, "internal/fsck": 55,
+	"internal/sim":    55, "internal/demo": 55, "internal/bench": 55, "internal/fsck": 55, "internal/backup": 55,
 	"internal/arch": 60, "cmd/anamnesis": 60, "cmd/wallet-wasm": 60,
 }
 

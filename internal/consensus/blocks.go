@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	cmtproto "github.com/cometbft/cometbft/proto/tendermint/types"
 	sm "github.com/cometbft/cometbft/state"
 	"github.com/cometbft/cometbft/store"
 	"github.com/cometbft/cometbft/types"
@@ -21,6 +22,7 @@ type Block struct {
 	Hash       [32]byte
 	AppHash    [32]byte // of the state before this block
 	Parcels    [][]byte
+	Offences   int // proofs in it that a validator signed twice
 }
 
 // Chain reads the blocks of a stopped node's folder and checks them.
@@ -62,18 +64,56 @@ func Blocks(dir string, g Genesis) (*Chain, error) {
 		}
 		return nil, ErrOtherNetwork
 	}
-	c := &Chain{db: db, chain: g.ChainID}
-	vals := make([]*types.Validator, len(doc.Validators))
-	for i, v := range doc.Validators {
-		vals[i] = types.NewValidator(v.PubKey, v.Power)
-	}
-	c.set = types.NewValidatorSet(vals)
-	c.began = doc.GenesisTime
+	c := &Chain{db: db, chain: g.ChainID, set: validators(doc), began: doc.GenesisTime}
 	if err := guard(func() error { c.blocks = store.NewBlockStore(newKV(db, prefixBlocks, true)); return nil }); err != nil {
 		_ = db.Close()
 		return nil, err
 	}
 	return c, nil
+}
+
+func validators(doc *types.GenesisDoc) *types.ValidatorSet {
+	vals := make([]*types.Validator, len(doc.Validators))
+	for i, v := range doc.Validators {
+		vals[i] = types.NewValidator(v.PubKey, v.Power)
+	}
+	return types.NewValidatorSet(vals)
+}
+
+// DecidedBytesMax bounds what CheckDecided takes: the signatures of all validators.
+const DecidedBytesMax = 256 + ValidatorsMax*160
+
+// CheckDecided is the height whose block the signatures in proof show to be decided. Errors: ErrConfig, ErrBroken if they do not.
+func CheckDecided(g Genesis, proof []byte) (height uint64, err error) {
+	if err := g.validate(); err != nil {
+		return 0, err
+	}
+	doc, err := g.doc()
+	if err != nil {
+		return 0, err
+	}
+	err = guard(func() error {
+		if len(proof) > DecidedBytesMax {
+			return errors.New("too large")
+		}
+		var raw cmtproto.Commit
+		if err := raw.Unmarshal(proof); err != nil {
+			return err
+		}
+		commit, err := types.CommitFromProto(&raw)
+		if err != nil {
+			return err
+		}
+		if err := commit.ValidateBasic(); err != nil {
+			return err
+		}
+		height = uint64(commit.Height)
+		return validators(doc).VerifyCommit(g.ChainID, commit.BlockID, commit.Height, commit)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("%w: a block that is said to be decided: %w", ErrBroken, err)
+	}
+	return height, nil
 }
 
 // guard turns the engine's panics over unreadable bytes into errors.
@@ -118,7 +158,7 @@ func (c *Chain) All() iter.Seq2[Block, error] {
 }
 
 func publicBlock(b *types.Block) Block {
-	out := Block{Height: uint64(b.Height), TimeMillis: uint64(b.Time.UnixMilli()), Parcels: b.Txs.ToSliceOfBytes()}
+	out := Block{Height: uint64(b.Height), TimeMillis: uint64(b.Time.UnixMilli()), Parcels: b.Txs.ToSliceOfBytes(), Offences: len(b.Evidence.Evidence)}
 	copy(out.Hash[:], b.Hash())
 	copy(out.AppHash[:], b.AppHash)
 	return out

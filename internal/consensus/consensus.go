@@ -106,6 +106,8 @@ type Config struct {
 	Limits       Limits
 	Logger       *slog.Logger     // nil: silent
 	Clock        func() time.Time // nil: time.Now. Only the rule of time asks it; votes carry the system's time
+	// Hold makes a node that signs nothing, no vote and no proposal, until Release: its folder may be older than what its key has signed.
+	Hold bool
 }
 
 // Outcome of a committed parcel.
@@ -122,6 +124,7 @@ var (
 	ErrLocked       = errors.New("consensus: the folder is in use by another process")
 	ErrOtherNetwork = errors.New("consensus: the folder belongs to another network")
 	ErrDoubleSign   = errors.New("consensus: refusing to sign twice")
+	ErrHeld         = errors.New("consensus: the folder was restored, and nothing is signed yet")
 	ErrBroken       = errors.New("consensus: broken invariant")
 	ErrConfig       = errors.New("consensus: configuration")
 )

@@ -193,7 +193,7 @@ func p2pConfig() *cmtcfg.P2PConfig {
 // assemble connects the engine's parts. syncFirst: other validators may be ahead of us.
 func (e *engine) assemble(cfg *Config, state sm.State, a *adapter, w *wake, g *gossip) error {
 	var err error
-	if e.signer, err = openSigner(cfg.ValidatorKey, filepath.Join(cfg.Dir, signStateFile)); err != nil {
+	if e.signer, err = openSigner(cfg.ValidatorKey, filepath.Join(cfg.Dir, signStateFile), cfg.Hold); err != nil {
 		return err
 	}
 	if e.evidence, err = evidence.NewPool(newKV(e.db, prefixEvidence, true), e.states, e.blocks); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -223,6 +224,33 @@ func (n *Node) Peers() int { return n.engine.sw.Peers().Size() }
 
 // Syncing says that the node is fetching blocks that others decided, and does not vote.
 func (n *Node) Syncing() bool { return n.engine.reactor.WaitSync() }
+
+// Release ends a Hold: the validator signs from height+1 on, and nothing at or below. That is on disk before anything is signed.
+func (n *Node) Release(height uint64) error {
+	if height > math.MaxInt64 {
+		return fmt.Errorf("%w: height %d", ErrBroken, height)
+	}
+	return n.engine.signer.release(int64(height))
+}
+
+// Decided is the newest block that this node has: its height, and the signatures of over two thirds of the validators, which [CheckDecided]
+// checks. Height 0 has none.
+func (n *Node) Decided() (height uint64, proof []byte, err error) {
+	err = guard(func() error {
+		h := n.engine.blocks.Height()
+		if h == 0 {
+			return nil
+		}
+		commit := n.engine.blocks.LoadSeenCommit(h)
+		if commit == nil { // it is just being written
+			return fmt.Errorf("consensus: block %d has no signatures yet", h)
+		}
+		height = uint64(h)
+		proof, err = commit.ToProto().Marshal()
+		return err
+	})
+	return height, proof, err
+}
 
 // Waiting is how many parcels, and bytes of them, were admitted here and are not in a block.
 func (n *Node) Waiting() (parcels, bytes int) { return n.pool.size() }

@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -36,6 +37,7 @@ type signer struct {
 	file *os.File
 	last signed
 	slot int64 // the slot to write next
+	held bool  // nothing is signed: last may be older than what the key has signed
 }
 
 // signed is the last message signed. Steps of one height and round: 1 proposal, 2 prevote, 3 precommit.
@@ -61,9 +63,10 @@ const (
 
 var _ types.PrivValidator = (*signer)(nil)
 
-// openSigner opens or makes the file at path. A file in which no slot is valid is an error, never a fresh start.
-func openSigner(key ed25519.PrivateKey, path string) (*signer, error) {
-	s := &signer{key: cmted25519.PrivKey(bytes.Clone(key))}
+// openSigner opens or makes the file at path. A file in which no slot is valid is an error, never a fresh start. A held signer signs nothing
+// until release.
+func openSigner(key ed25519.PrivateKey, path string, held bool) (*signer, error) {
+	s := &signer{key: cmted25519.PrivKey(bytes.Clone(key)), held: held}
 	s.pub = s.key.PubKey()
 	f, err := os.OpenFile(path, os.O_RDWR, 0o600)
 	if errors.Is(err, os.ErrNotExist) {
@@ -216,6 +219,9 @@ func (s *signer) sign(height int64, round int32, step int8, message []byte,
 ) ([]byte, time.Time, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.held {
+		return nil, time.Time{}, fmt.Errorf("%w: %d/%d/%d", ErrHeld, height, round, step)
+	}
 	l := s.last
 	switch {
 	case l.after(height, round, step):
@@ -239,6 +245,42 @@ func (s *signer) sign(height int64, round int32, step int8, message []byte,
 		return nil, time.Time{}, err
 	}
 	return bytes.Clone(sig), time.Time{}, nil
+}
+
+// release lets a held signer sign what is above height, and writes down first that it signs nothing at or below: a slot with no message, behind
+// the last step that the height can have.
+func (s *signer) release(height int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	floor := signed{s.last.sequence + 1, height, math.MaxInt32, stepPrecommit, make([]byte, ed25519.SignatureSize), nil}
+	if floor.after(s.last.height, s.last.round, s.last.step) {
+		if err := s.save(floor); err != nil {
+			return err
+		}
+	}
+	s.held = false
+	return nil
+}
+
+// LastSigned is the height of the last message that the validator of a stopped node's engine folder signed, 0 if it never did. Errors:
+// fs.ErrNotExist, ErrBroken.
+func LastSigned(dir string) (uint64, error) {
+	raw, err := os.ReadFile(filepath.Join(dir, signStateFile))
+	if err != nil {
+		return 0, fmt.Errorf("consensus: sign state: %w", err)
+	}
+	if len(raw) != 2*slotBytes {
+		return 0, fmt.Errorf("%w: sign state has %d bytes", ErrBroken, len(raw))
+	}
+	a, okA := decodeSlot(raw[:slotBytes])
+	b, okB := decodeSlot(raw[slotBytes:])
+	switch {
+	case !okA && !okB:
+		return 0, fmt.Errorf("%w: sign state of the validator is damaged", ErrBroken)
+	case !okA || okB && b.sequence > a.sequence:
+		a = b
+	}
+	return uint64(a.height), nil
 }
 
 func (l signed) after(height int64, round int32, step int8) bool {

@@ -26,7 +26,7 @@ func TestSignerNeverSignsTwice(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state")
 	at := time.Unix(1000, 0).UTC()
 	open := func() *signer {
-		s, err := openSigner(key("v"), path)
+		s, err := openSigner(key("v"), path, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +76,7 @@ func TestSignerNeverSignsTwice(t *testing.T) {
 
 func TestSignerSurvivesATornSlot(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state")
-	s, err := openSigner(key("v"), path)
+	s, err := openSigner(key("v"), path, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,13 +90,13 @@ func TestSignerSurvivesATornSlot(t *testing.T) {
 	raw, _ := os.ReadFile(path)
 	raw[newest*slotBytes+100] ^= 1
 	_ = os.WriteFile(path, raw, 0o600)
-	if s, err = openSigner(key("v"), path); err != nil || s.last.height != 2 {
+	if s, err = openSigner(key("v"), path, false); err != nil || s.last.height != 2 {
 		t.Fatalf("after a torn slot: %v", err)
 	}
 	_ = s.close()
 	raw[(1-newest)*slotBytes+100] ^= 1
 	_ = os.WriteFile(path, raw, 0o600)
-	if _, err = openSigner(key("v"), path); !errors.Is(err, ErrBroken) {
+	if _, err = openSigner(key("v"), path, false); !errors.Is(err, ErrBroken) {
 		t.Fatalf("with both slots damaged: %v", err)
 	}
 }

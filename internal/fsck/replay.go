@@ -11,6 +11,7 @@ import (
 	"github.com/anamnesis-health/anamnesis/internal/consensus"
 	"github.com/anamnesis-health/anamnesis/internal/ledger"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/state"
+	"github.com/anamnesis-health/anamnesis/internal/node"
 	"github.com/anamnesis-health/anamnesis/protocol"
 )
 
@@ -48,10 +49,13 @@ func (c *check) replay(ctx context.Context, chain *consensus.Chain, store state.
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := apply(l, verifier, b); err != nil {
+		if err := node.Execute(l, verifier, b); err != nil {
 			return fmt.Errorf("block %d: %w", b.Height, err)
 		}
 		c.report.Blocks++
+		if b.Offences > 0 {
+			c.find(Note, "engine", "block %d holds proof that a validator signed twice", b.Height)
+		}
 		if c.Progress != nil {
 			c.Progress(c.name, b.Height, chain.Height())
 		}
@@ -65,29 +69,6 @@ func (c *check) replay(ctx context.Context, chain *consensus.Chain, store state.
 		return errors.New("the blocks do not reach the ledger's height")
 	}
 	return nil
-}
-
-// apply executes a block as the node does.
-func apply(l *ledger.Ledger, verifier *protocol.Verifier, b consensus.Block) error {
-	if h := l.Head(); b.AppHash != [32]byte(h.AppHash) {
-		return fmt.Errorf("its header says app hash %x, the blocks before it make %s", b.AppHash, h.AppHash)
-	}
-	in := ledger.Block{Height: b.Height, Time: b.TimeMillis, Tick: len(b.Parcels) == 0}
-	for i, raw := range b.Parcels {
-		envelopes, err := protocol.DecodeParcel(raw)
-		if err != nil {
-			return fmt.Errorf("parcel %d: %w", i, err)
-		}
-		verified, errs := verifier.Verify(envelopes)
-		if err := errors.Join(errs...); err != nil {
-			return fmt.Errorf("parcel %d: %w", i, err)
-		}
-		in.Parcels = append(in.Parcels, verified)
-	}
-	if _, err := l.Apply(in); err != nil {
-		return err
-	}
-	return l.Commit()
 }
 
 // compare holds two stores against each other, row by row.

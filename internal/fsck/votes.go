@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/anamnesis-health/anamnesis/internal/node"
 )
 
 // votes reads the engine's own log of messages and votes: frames of a CRC-32C, a length and as many bytes. What is damaged there is worth a
@@ -55,12 +57,15 @@ func checkFrames(raw []byte) error {
 
 // strangers notes what lies in the node's folder and is none of the node's.
 func (c *check) strangers() {
-	known := map[string]bool{"keys.age": true, "ledger": true, "book": true, "secrets": true, "engine": true, "vault": true, "gateway": true}
+	known := map[string]bool{"keys.age": true, "ledger": true, "book": true, "secrets": true, "engine": true, "vault": true, "gateway": true, node.RestoredFile: true}
 	entries, err := os.ReadDir(c.dir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		c.find(Fault, "network", "%v", err)
 	}
 	for _, e := range entries {
+		if e.Name() == node.RestoredFile {
+			c.find(Note, "engine", "the folder was restored from a backup: the node signs nothing until it is beyond what it can have signed before")
+		}
 		if !known[e.Name()] {
 			c.find(Note, "network", "%s is none of the node's files", e.Name())
 		}

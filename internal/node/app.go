@@ -3,6 +3,8 @@ package node
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -110,6 +112,29 @@ func (a *app) Apply(height, timeMillis uint64, handles []any) ([][]byte, [32]byt
 		results[i] = protocol.Encode(r)
 	}
 	return results, applied.Head.AppHash, nil
+}
+
+// Execute executes a block of a stopped node's chain as the node does, having held the app hash in its header against the ledger's.
+func Execute(l *ledger.Ledger, verifier *protocol.Verifier, b consensus.Block) error {
+	if h := l.Head(); b.AppHash != [32]byte(h.AppHash) {
+		return fmt.Errorf("its header says app hash %x, the blocks before it make %s", b.AppHash, h.AppHash)
+	}
+	in := ledger.Block{Height: b.Height, Time: b.TimeMillis, Tick: len(b.Parcels) == 0}
+	for i, raw := range b.Parcels {
+		envelopes, err := protocol.DecodeParcel(raw)
+		if err != nil {
+			return fmt.Errorf("parcel %d: %w", i, err)
+		}
+		verified, errs := verifier.Verify(envelopes)
+		if err := errors.Join(errs...); err != nil {
+			return fmt.Errorf("parcel %d: %w", i, err)
+		}
+		in.Parcels = append(in.Parcels, verified)
+	}
+	if _, err := l.Apply(in); err != nil {
+		return err
+	}
+	return l.Commit()
 }
 
 func (a *app) Commit() error {

@@ -176,7 +176,9 @@ func (n *Node) Health() api.Health {
 	default:
 		h.Custodian = n.custodian.Holds(generation)
 	}
-	if !n.vault.Serving() {
+	if problem, held := n.regained.problem(len(n.cluster())); held {
+		h.Problems = append(h.Problems, problem)
+	} else if !n.vault.Serving() {
 		h.Problems = append(h.Problems, "the vault waits for what was erased in the meantime")
 	}
 	if n.engine.Syncing() {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/anamnesis-health/anamnesis/internal/custodian"
 	"github.com/anamnesis-health/anamnesis/internal/vault"
+	"github.com/anamnesis-health/anamnesis/protocol"
 )
 
 // What the tests reach of a node beyond its face.
@@ -36,3 +37,31 @@ func (d *DevNet) PeerURL(i int) string {
 
 // Certificate is what a node shows the others.
 var Certificate = certificate
+
+// Cosign asks the node to cosign the head of another.
+func (n *Node) Cosign(ctx context.Context, other *Node) error {
+	head, err := other.witness.cosigner.SignHead(other.ledger.Log(), other.witness.log, other.now())
+	if err != nil {
+		return err
+	}
+	_, err = n.witness.cosignFor(ctx, head)
+	return err
+}
+
+// Serves tells whether the node's vault serves.
+func (n *Node) Serves() bool { return n.vault.Serving() }
+
+// AnswersNeeded is how many other nodes of n a restored one must hear.
+func AnswersNeeded(n, allLost int) int { return (&regained{allLost: allLost}).need(n) }
+
+// SignsNothingUpTo is where a restored node of n begins to sign after these heights were shown to it; own is its own.
+func SignsNothingUpTo(n, allLost int, own uint64, decided ...uint64) (uint64, bool) {
+	r := &regained{allLost: allLost, decided: map[protocol.MemberID]uint64{}}
+	for i, h := range decided {
+		r.decided[protocol.MemberID{byte(i)}] = h
+	}
+	return r.settle(n, own)
+}
+
+// ReadMark is what the mark in a folder says.
+var ReadMark = readMark

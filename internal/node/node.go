@@ -6,6 +6,7 @@
 //	keys.age    its private keys, under a passphrase      engine/   blocks and votes
 //	ledger/     state, log and entries                    vault/    encrypted files
 //	secrets/    shares of the collective key, encrypted   book/     what this node alone knows: releases, names
+//	gateway/    where patients want to be told            restored  there only while the node still signs nothing, see restored.go
 package node
 
 import (
@@ -82,6 +83,7 @@ type Node struct {
 	peers        map[protocol.MemberID]*peer
 	policy       []byte
 	gather       *gatherer
+	regained     *regained
 
 	// release is the custodian's answer to a question; a test puts a custodian that lies here.
 	release func(context.Context, custodian.Request) (*custodian.Answer, error)
@@ -115,7 +117,7 @@ func Start(cfg Config) (*Node, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
-	n := &Node{cfg: cfg, keys: cfg.Keys, log: cfg.Log, peers: map[protocol.MemberID]*peer{}}
+	n := &Node{cfg: cfg, keys: cfg.Keys, log: cfg.Log, peers: map[protocol.MemberID]*peer{}, regained: newRegained()}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	if err := n.start(); err != nil {
 		return nil, errors.Join(err, n.Stop())
@@ -129,7 +131,7 @@ func (n *Node) start() error {
 	if err := n.whoAmI(); err != nil {
 		return err
 	}
-	for _, step := range []func() error{n.openLedger, n.openWitness, n.openCustodian, n.openVault, n.openNotices, n.startEngine, n.serve} {
+	for _, step := range []func() error{n.lookRestored, n.openLedger, n.openWitness, n.openCustodian, n.openVault, n.openNotices, n.startEngine, n.serve} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -216,7 +218,7 @@ func (n *Node) openWitness() error {
 		}
 	}
 	n.witness = &witness{ledger: n.ledger, cosigner: cosigner, log: log, policy: policy, now: n.now, changed: &n.app.changed, out: n.log,
-		peers: n.peerList}
+		peers: n.peerList, held: n.regained.held}
 	return nil
 }
 
@@ -287,7 +289,7 @@ func (n *Node) startEngine() (err error) {
 		}
 	}
 	n.engine, err = consensus.Start(consensus.Config{Dir: filepath.Join(n.cfg.Dir, "engine"), ValidatorKey: n.keys.Validator, NodeKey: n.keys.Peer,
-		Listen: n.cfg.Self.Engine, Peers: peers, Genesis: EngineGenesis(n.cfg.Genesis), Logger: n.log, Clock: n.cfg.Clock}, n.app)
+		Listen: n.cfg.Self.Engine, Peers: peers, Genesis: EngineGenesis(n.cfg.Genesis), Logger: n.log, Clock: n.cfg.Clock, Hold: n.regained.held()}, n.app)
 	return portInUse(err, n.cfg.Self.Engine)
 }
 
@@ -322,11 +324,16 @@ func (n *Node) goServe(s *http.Server, run func() error) {
 
 // background runs what works by itself: the ceremony, the vault's upkeep, the gatherer.
 func (n *Node) background() {
+	if n.regained.held() {
+		n.tasks.Go(n.regain)
+	}
 	changed, done := n.app.changed.subscribe()
 	ticks := make(chan struct{}, 1)
 	n.tasks.Go(func() {
 		defer done()
-		n.ceremony.Run(n.ctx, changed, ticks)
+		if n.regained.await(n.ctx) {
+			n.ceremony.Run(n.ctx, changed, ticks)
+		}
 	})
 	n.tasks.Go(func() {
 		n.every(500*time.Millisecond, func() {
@@ -339,7 +346,9 @@ func (n *Node) background() {
 	blocks, enough := n.app.changed.subscribe()
 	n.tasks.Go(func() {
 		defer enough()
-		n.notices.Run(n.ctx, blocks)
+		if n.regained.await(n.ctx) {
+			n.notices.Run(n.ctx, blocks)
+		}
 	})
 	claims, claimed := n.app.changed.subscribe()
 	n.tasks.Go(func() {
@@ -349,7 +358,7 @@ func (n *Node) background() {
 	n.tasks.Go(func() { n.gather.run(n.ctx) })
 	n.tasks.Go(n.attestErasures)
 	n.tasks.Go(func() {
-		if !n.applyErasures(n.ctx) {
+		if !n.regained.await(n.ctx) || !n.applyErasures(n.ctx) {
 			return
 		}
 		if err := n.replicator.Run(n.ctx); err != nil && n.ctx.Err() == nil {

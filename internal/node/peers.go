@@ -246,6 +246,7 @@ func (n *Node) peerServer() (*http.Server, error) {
 	mux.HandleFunc("POST /peer/v1/cosign", n.serveCosign)
 	mux.HandleFunc("POST /peer/v1/shares", n.serveShares)
 	mux.HandleFunc("GET /peer/v1/size", n.serveSize)
+	mux.HandleFunc("GET /peer/v1/decided", n.serveDecided)
 	mux.HandleFunc("GET /peer/v1/dealings/{generation}/{epoch}", n.serveDealing)
 	mux.HandleFunc("GET /peer/v1/practitioners/{id}", n.servePractitioner)
 	mux.HandleFunc("POST /peer/v1/files/has", n.serveHas)

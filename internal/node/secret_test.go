@@ -132,6 +132,14 @@ func scalarOf(t testing.TB, folder, passphrase string) []byte {
 // compressed). What a member knows of its own practitioners is in its book alone, and the patient's words are nowhere.
 func (w *world) searchFolders(secret map[string][]byte) {
 	w.Helper()
+	for i := range w.net.Names {
+		w.searchFolder(w.folder(i), i, secret)
+	}
+}
+
+// searchFolder looks through the i-th node's folder, or a copy of it.
+func (w *world) searchFolder(folder string, i int, secret map[string][]byte) {
+	w.Helper()
 	look := func(where string, b []byte, mayHold func(string) bool) {
 		for what, s := range secret {
 			if !mayHold(what) && leaks(b, s) {
@@ -141,38 +149,37 @@ func (w *world) searchFolders(secret map[string][]byte) {
 	}
 	nothing := func(string) bool { return false }
 	ownPeople := func(what string) bool { return strings.HasPrefix(what, "the doctor's") }
-	for i, name := range w.net.Names {
-		w.ok(filepath.WalkDir(w.folder(i), func(path string, d os.DirEntry, err error) error {
-			if err == nil && !d.IsDir() {
-				look(path, read(w, path), func(what string) bool { return strings.Contains(path, "/book/") && ownPeople(what) })
-			}
-			return err
-		}))
-		for _, part := range []string{"ledger", "book"} {
-			s, err := state.OpenPebble(filepath.Join(w.folder(i), part), state.PebbleOptions{ReadOnly: true})
-			w.ok(err)
-			rows := 0
-			w.ok(s.Scan(nil, nil, func(k, v []byte) (bool, error) {
-				rows++
-				look(name+"/"+part, k, nothing)
-				look(name+"/"+part, v, func(what string) bool { return part == "book" && i == 0 && ownPeople(what) })
-				return true, nil
-			}))
-			w.ok(s.Close())
-			if rows == 0 {
-				w.Errorf("%s/%s is empty", name, part)
-			}
+	name := w.net.Names[i]
+	w.ok(filepath.WalkDir(folder, func(path string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			look(path, read(w, path), func(what string) bool { return strings.Contains(path, "/book/") && ownPeople(what) })
 		}
-		chain, err := consensus.Blocks(filepath.Join(w.folder(i), "engine"), node.EngineGenesis(w.net.Genesis))
+		return err
+	}))
+	for _, part := range []string{"ledger", "book"} {
+		s, err := state.OpenPebble(filepath.Join(folder, part), state.PebbleOptions{ReadOnly: true})
 		w.ok(err)
-		for b, err := range chain.All() {
-			w.ok(err)
-			for _, parcel := range b.Parcels {
-				look(name+"'s blocks", parcel, nothing)
-			}
+		rows := 0
+		w.ok(s.Scan(nil, nil, func(k, v []byte) (bool, error) {
+			rows++
+			look(name+"/"+part, k, nothing)
+			look(name+"/"+part, v, func(what string) bool { return part == "book" && i == 0 && ownPeople(what) })
+			return true, nil
+		}))
+		w.ok(s.Close())
+		if rows == 0 {
+			w.Errorf("%s/%s is empty", name, part)
 		}
-		w.ok(chain.Close())
 	}
+	chain, err := consensus.Blocks(filepath.Join(folder, "engine"), node.EngineGenesis(w.net.Genesis))
+	w.ok(err)
+	for b, err := range chain.All() {
+		w.ok(err)
+		for _, parcel := range b.Parcels {
+			look(name+"'s blocks", parcel, nothing)
+		}
+	}
+	w.ok(chain.Close())
 }
 
 // The collective secret exists nowhere: not in the memory of a process that hosts all custodians, has generated their key and released

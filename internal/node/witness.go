@@ -24,6 +24,7 @@ type witness struct {
 	now      func() uint64
 	changed  *broadcast
 	out      *slog.Logger
+	held     func() bool // nothing is signed: what this node has cosigned is not known
 
 	round sync.Mutex // one round of cosigning at a time
 
@@ -105,6 +106,9 @@ func (w *witness) checkpoint(ctx context.Context, size, maxAge uint64) (cosigned
 
 // collect signs the head and asks all peers for their cosignatures.
 func (w *witness) collect(ctx context.Context) error {
+	if w.held() {
+		return ErrHeld
+	}
 	signed, err := w.cosigner.SignHead(w.ledger.Log(), w.log, w.now())
 	if err != nil {
 		return err
@@ -166,6 +170,9 @@ func (w *witness) keep(c cosigned) {
 
 // cosignFor cosigns a peer's checkpoint, once this node's own ledger has reached it.
 func (w *witness) cosignFor(ctx context.Context, note []byte) ([]byte, error) {
+	if w.held() {
+		return nil, ErrHeld
+	}
 	ctx, cancel := context.WithTimeout(ctx, cosignWait)
 	defer cancel()
 	changed, done := w.changed.subscribe()

@@ -44,6 +44,7 @@ type Notifier struct {
 
 	mu       sync.Mutex                      // guards what follows; taken before a transaction that changes it
 	cursor   uint64                          // index of the next entry to look at
+	told     uint64                          // what lies before this index may have been told already, by the node that this one was restored from
 	journals map[protocol.JournalID]struct{} // with subscriptions; maybe some whose last one went
 	busy     map[protocol.Hash]struct{}      // subscriptions that something is being delivered to
 	under    map[string]int                  // deliveries under way, by way
@@ -101,7 +102,44 @@ func (n *Notifier) load() error {
 	if errors.Is(err, sql.ErrNoRows) {
 		n.cursor, err = n.ledger.Head().Size, nil
 	}
+	if err != nil {
+		return err
+	}
+	if err = n.db.QueryRow("SELECT value FROM meta WHERE name = 'told'").Scan(&n.told); errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
 	return err
+}
+
+// Restored says that this database is an old copy, and that entries before size may have been told since it was made. What waited at that time is
+// dropped; of what came after it each subscription is told one notice alone, the last that is urgent or else the last: nobody is flooded, and
+// nobody who was not told misses that something happened. It is kept before it returns. Call it before Run.
+func (n *Notifier) Restored(size uint64) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	err := n.inTx(func(tx *sql.Tx) error {
+		for _, do := range []string{"DELETE FROM waiting", "UPDATE subscriptions SET attempts = 0, failing = 0, upto = -1"} {
+			if _, err := tx.Exec(do); err != nil {
+				return err
+			}
+		}
+		if _, err := tx.Exec("UPDATE subscriptions SET due = NULL WHERE state = ? AND closing = 0", stateActive); err != nil {
+			return err
+		}
+		_, err := tx.Exec("INSERT INTO meta (name, value) VALUES ('told', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", size)
+		return err
+	})
+	if err == nil {
+		n.told = size
+	}
+	return err
+}
+
+// repeats tells whether what is looked at may have been told already: until that is over nothing is sent.
+func (n *Notifier) repeats() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.journals) > 0 && n.cursor < n.told
 }
 
 func (n *Notifier) saveCursor(tx *sql.Tx, at uint64) error {
@@ -116,7 +154,7 @@ func (n *Notifier) Run(ctx context.Context, changed <-chan struct{}) {
 	defer pause.Stop()
 	for {
 		more, err := n.follow()
-		if err == nil {
+		if err == nil && !n.repeats() {
 			err = n.dispatch(ctx)
 		}
 		if err != nil && ctx.Err() == nil {
@@ -204,7 +242,13 @@ func (n *Notifier) queue(tx *sql.Tx, s ledger.Stored) error {
 		return err
 	}
 	for _, r := range rows {
-		if r.wants(w.kind) {
+		told := false
+		if s.Index < n.told {
+			if told, err = n.instead(tx, r, w); err != nil {
+				return err
+			}
+		}
+		if r.wants(w.kind) && !told {
 			if err := n.enqueue(tx, r, s.Entry, w); err != nil {
 				return err
 			}
@@ -229,6 +273,21 @@ func (n *Notifier) cutOff(tx *sql.Tx, e protocol.Entry) error {
 	}
 	_, err := tx.Exec("UPDATE subscriptions SET state = ?, due = NULL, target = '', made = ? WHERE journal = ? AND asker = ?", stateDeleted, n.now(), e.Journal[:], a.Key[:])
 	return err
+}
+
+// instead makes room for a notice as the only one of a subscription; told: the one that waits is to stay.
+func (n *Notifier) instead(tx *sql.Tx, r row, w what) (told bool, err error) {
+	if !r.wants(w.kind) {
+		return true, nil
+	}
+	if r.waiting > 0 && !w.urgent {
+		urgent, err := n.urgentWaiting(tx, r.id)
+		if err != nil || urgent > 0 {
+			return true, err
+		}
+	}
+	_, err = tx.Exec("DELETE FROM waiting WHERE subscription = ?", r.id[:])
+	return false, err
 }
 
 func (n *Notifier) enqueue(tx *sql.Tx, r row, e protocol.Entry, w what) error {

@@ -196,21 +196,50 @@ func (c *Cosigner) open(signed []byte, trusted []c2sp.VerifierKey) (c2sp.Checkpo
 	return head, err
 }
 
+// Advance takes the head of the node's own log for the last checkpoint, as if it had been signed: nothing smaller is cosigned from then on. It
+// is for a state that came back from a backup, once the log holds more than can have been cosigned before. It is saved before it returns.
+// Errors: [ErrRollback], [c2sp.ErrForked].
+func (c *Cosigner) Advance(t *Tree) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.settle(); err != nil {
+		return err
+	}
+	size, root := t.Head()
+	head := c2sp.Checkpoint{Origin: c.origin, Size: size, Root: root}
+	if size < c.last.Size {
+		return ErrRollback{Size: size, Last: c.last.Size}
+	}
+	proof, err := t.Consistency(c.last.Size, size)
+	if err != nil {
+		return err
+	}
+	return c.follow(head, proof)
+}
+
 // sign checks head against the last checkpoint, saves it and signs. The caller
 // holds the lock, so that no other checkpoint comes between check and save.
 func (c *Cosigner) sign(head c2sp.Checkpoint, proof []Hash, now uint64) (c2sp.Signature, error) {
+	if err := c.follow(head, proof); err != nil {
+		return c2sp.Signature{}, err
+	}
+	return c.key.Cosign(head, now)
+}
+
+// follow makes head the last checkpoint, if it extends the one before.
+func (c *Cosigner) follow(head c2sp.Checkpoint, proof []Hash) error {
 	if head.Size < c.last.Size {
-		return c2sp.Signature{}, ErrRollback{Size: head.Size, Last: c.last.Size}
+		return ErrRollback{Size: head.Size, Last: c.last.Size}
 	}
 	if err := c2sp.CheckConsistency(c.last, head, proof); err != nil {
-		return c2sp.Signature{}, err
+		return err
 	}
 	if head != c.last {
 		if err := c.state.Save(head); err != nil {
 			c.unsettled = true
-			return c2sp.Signature{}, fmt.Errorf("translog: saving cosigner state: %w", err)
+			return fmt.Errorf("translog: saving cosigner state: %w", err)
 		}
 		c.last = head
 	}
-	return c.key.Cosign(head, now)
+	return nil
 }

@@ -332,3 +332,60 @@ func TestCosignerStateOfAnotherLog(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 }
+
+// A cosigner whose state came back from a backup has forgotten what it signed
+// since. Advanced to a log that holds more, it signs nothing smaller again.
+func TestAdvanceAfterRestore(t *testing.T) {
+	s := newKV()
+	tree := open(t, s, 0, c2sp.EmptyRoot())
+	grow(t, tree, s, 50)
+	a, b := newSite(t, "a.example"), newSite(t, "b.example")
+	trusted := []c2sp.VerifierKey{b.log.Verifier()}
+	head := func() []byte {
+		signed, err := b.cos.SignHead(tree, b.log, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return signed
+	}
+	backup := *a.st
+	at50 := head()
+	grow(t, tree, s, 80)
+	if _, err := a.cos.CosignPeer(tree, head(), trusted, now); err != nil {
+		t.Fatal(err)
+	}
+	*a.st = backup
+	a.restart(t)
+	grow(t, tree, s, 90)
+	a.st.fail = errors.New("disk full")
+	if err := a.cos.Advance(tree); !errors.Is(err, a.st.fail) {
+		t.Fatalf("advanced without saving: %v", err)
+	}
+	a.st.fail = nil
+	if err := a.cos.Advance(tree); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := a.cos.CosignPeer(tree, at50, trusted, now); err != (ErrRollback{Size: 50, Last: 90}) {
+			t.Errorf("a smaller one: %v", err)
+		}
+		a.restart(t)
+	}
+	if _, err := a.cos.CosignPeer(tree, head(), trusted, now); err != nil {
+		t.Error(err)
+	}
+	fs := newKV()
+	short := open(t, fs, 0, c2sp.EmptyRoot())
+	if err := a.cos.Advance(short); err != (ErrRollback{Size: 0, Last: 90}) {
+		t.Errorf("a shorter log: %v", err)
+	}
+	batch := fs.batch()
+	if _, _, err := short.Stage(make([][32]byte, 95), batch); err != nil {
+		t.Fatal(err)
+	}
+	batch.commit()
+	short.Advance()
+	if err := a.cos.Advance(short); !errors.As(err, new(c2sp.ErrForked)) {
+		t.Errorf("another log: %v", err)
+	}
+}

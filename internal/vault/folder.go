@@ -251,3 +251,30 @@ func (d *dirSync) wait(sync func() error) error {
 	}
 	return nil
 }
+
+// Tombstones are the erased files of a vault in a folder, in the order of their hashes. It reads the folder as it lies there, and changes
+// nothing: for a copy of what a stopped node has erased. A folder that is not there has none.
+func Tombstones(dir string) (erased []Hash, err error) {
+	shards, err := os.ReadDir(filepath.Join(dir, tombstones))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("vault: tombstones: %w", err)
+	}
+	for _, shard := range shards { // both listings come in order
+		if !shard.IsDir() {
+			continue
+		}
+		names, err := os.ReadDir(filepath.Join(dir, tombstones, shard.Name()))
+		if err != nil {
+			return nil, fmt.Errorf("vault: tombstones: %w", err)
+		}
+		for _, n := range names {
+			if h, ok := hashOf(tombstones + "/" + shard.Name() + "/" + n.Name()); ok {
+				erased = append(erased, h)
+			}
+		}
+	}
+	return erased, nil
+}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -347,5 +348,35 @@ func checkAfterKill(t *testing.T, dir string, said map[Hash]string) {
 		if what, known := said[h]; !known {
 			t.Fatalf("%s (%s) was never spoken of", rel, what)
 		}
+	}
+}
+
+// What a vault has erased can be read off its folder, and nothing is changed by that.
+func TestTombstones(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "vault")
+	if got, err := Tombstones(dir); err != nil || got != nil {
+		t.Fatalf("a folder that is not there: %v %v", got, err)
+	}
+	v, err := Open(t.Context(), dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Hash{{0}, {1, 1}, {1, 2}, {255}}
+	for _, i := range []int{2, 0, 3, 1} {
+		if err := v.Delete(t.Context(), want[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := v.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, stray := range []string{"stray", "01/stray", "02/" + Hash{1, 1}.String()} {
+		path := filepath.Join(dir, tombstones, stray)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := Tombstones(dir); err != nil || !slices.Equal(got, want) {
+		t.Errorf("%v %v", got, err)
 	}
 }
