@@ -63,9 +63,13 @@ func (t *town) agree(b ledger.Block, applied *ledger.Applied) {
 		t.T.Fatal(err)
 	}
 	defer view.Close()
+	var events []event
 	for i := applied.Head.Size - uint64(applied.Entries); i < applied.Head.Size; i++ {
-		t.decided(view, i)
+		if e, ok := t.decided(view, i); ok {
+			events = append(events, e)
+		}
 	}
+	t.happened(b, events)
 	for _, parcel := range b.Parcels {
 		for _, v := range parcel {
 			t.compareJournal(view, v.Body.Journal)
@@ -73,14 +77,35 @@ func (t *town) agree(b ledger.Block, applied *ledger.Applied) {
 	}
 }
 
-// decided compares the decision in an access's entry.
-func (t *town) decided(view *ledger.View, index uint64) {
+// happened compares what the ledger entered by itself.
+func (t *town) happened(b ledger.Block, got []event) {
+	for _, e := range got {
+		t.events[e.kind]++
+	}
+	if !slices.Equal(got, t.model.events) {
+		t.T.Fatalf("block %d: the ledger entered by itself\n%v\nthe model says\n%v", b.Height, got, t.model.events)
+	}
+}
+
+// decided compares the decision in an access's entry, and gives back an event's.
+func (t *town) decided(view *ledger.View, index uint64) (e event, ok bool) {
 	s, err := view.Entry(index)
 	if err != nil {
 		t.T.Fatal(err)
 	}
-	if s.Entry.Type != protocol.TypeRequestAccess {
-		return
+	switch s.Entry.Type {
+	case protocol.TypeRequestAccess:
+	case protocol.EventSeal:
+		return e, false
+	case protocol.EventRecordsErased:
+		var body protocol.RecordsErased
+		if err := protocol.Decode(s.Entry.Action, &body); err != nil {
+			t.T.Fatal(err)
+		}
+		body.Root = protocol.Hash{} // which the model leaves out
+		return event{s.Entry.Type, s.Entry.Journal, s.Entry.Cause, string(protocol.Encode(body))}, true
+	default:
+		return event{s.Entry.Type, s.Entry.Journal, s.Entry.Cause, string(s.Entry.Action)}, s.Entry.Signer.Kind == protocol.ActorLedger
 	}
 	var got protocol.AccessOutcome
 	if err := protocol.Decode(s.Entry.Outcome, &got); err != nil {
@@ -92,6 +117,7 @@ func (t *town) decided(view *ledger.View, index uint64) {
 		!slices.Equal(got.Contracts, want.Contracts) || !slices.Equal(got.Records, want.Records) {
 		t.T.Fatalf("entry %d: the ledger decided\n%+v\nthe model\n%+v", index, got, want)
 	}
+	return e, false
 }
 
 func (t *town) compareJournal(view *ledger.View, id protocol.JournalID) {

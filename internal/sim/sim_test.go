@@ -197,7 +197,7 @@ func (b *board) ask() {
 		b.clock = head + uint64(b.n(2*protocol.AccessDeadlineMillis))
 	}
 	// Some records lie where their author did not mean them to, with a capsule made for elsewhere, as a thief of capsules would do it.
-	want := b.model.mayRelease(id, record, max(head, b.clock)) && b.model.records[record] == b.madeFor[record]
+	want := b.model.mayRelease(id, record, max(head, b.clock)) == "" && b.model.records[record] == b.madeFor[record]
 	request := custodian.Request{Access: id, Generation: 1, Records: []protocol.RecordID{record}, Capsules: [][]byte{b.capsules[record]}}
 	_, err := pick(b, b.custodians).Release(b.T.Context(), request)
 	var refusal *custodian.Refusal

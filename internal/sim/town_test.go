@@ -39,7 +39,8 @@ type town struct {
 	sent          []*protocol.Verified
 	named, nonce  int
 	tally         map[protocol.Reason]int // of results and decisions
-	real          bool                    // capsules are real ones
+	events        map[protocol.ActionType]int
+	real          bool // capsules are real ones
 }
 
 func newTown(d dice, w *ledgertest.World, real bool) *town {
@@ -47,7 +48,7 @@ func newTown(d dice, w *ledgertest.World, real bool) *town {
 	w.Time = (w.Time/60_000 + 1) * 60_000 // key generation has cost quota of the minute before
 	t := &town{dice: d, World: w, model: newModel(g), oneTime: [32]byte{9}, contracts: map[protocol.JournalID][]protocol.ContractID{},
 		capsules: map[protocol.RecordID][]byte{}, madeFor: map[protocol.RecordID]recordModel{}, real: real, owners: map[protocol.PractitionerID]*ledgertest.Who{},
-		keyring: map[protocol.PublicKey]ed25519.PrivateKey{}, tally: map[protocol.Reason]int{}}
+		keyring: map[protocol.PublicKey]ed25519.PrivateKey{}, tally: map[protocol.Reason]int{}, events: map[protocol.ActionType]int{}}
 	for _, m := range w.Members {
 		t.keyring[m.Signer.Key] = m.Key
 	}
