@@ -360,12 +360,19 @@ func (m *model) requestAsDelegate(v *protocol.Verified, i int, j *journalModel, 
 	put(m, m.outcomes, id, out)
 }
 
+// What is against an access by a delegate, or one that broke the glass.
+const (
+	delegationOver refusal = "the delegation is over"
+	unjustified    refusal = "the session was called unjustified"
+	leftTheRoles   refusal = "the reader left the emergency roles"
+)
+
 // stillDelegated is what a custodian asks of a delegate's access again.
 func (m *model) stillDelegated(a accessModel, record protocol.RecordID, now uint64) refusal {
 	d, ok := m.journals[a.journal].people.delegation(a.reader.Key)
 	switch {
 	case !ok || !d.inForce(now):
-		return "the delegation is over"
+		return delegationOver
 	case !within(d.labels, m.records[record].label):
 		return "it does not reach the record any more"
 	}
@@ -379,9 +386,9 @@ func (m *model) sessionStands(a accessModel, by actor) refusal {
 	case !ok || s.id != a.session:
 		return "another session has begun"
 	case s.verdict == protocol.VerdictUnjustified:
-		return "the session was called unjustified"
+		return unjustified
 	case by.role != protocol.RoleEmergencyPhysician && by.role != protocol.RoleParamedic:
-		return "the reader left the emergency roles"
+		return leftTheRoles
 	}
 	return ""
 }
