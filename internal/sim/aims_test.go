@@ -22,6 +22,22 @@ var allAims = []aim{
 		}
 		return t.breaking(s, who, reason)
 	}},
+	{"a reason of another session, while one's own goes on", protocol.ReasonReused, func(t *town, s scene) move {
+		who := t.medic(s, func(last sessionModel, ok bool) bool { return ok && last.goesOn(t.Time) })
+		if who == nil {
+			return move{breakingAnew(t, s).v, true}
+		}
+		last, _ := s.j.people.session(protocol.PractitionerID(who.Signer.ID))
+		reason := t.given(last.id, false)
+		if reason.IsZero() { // there is no other session yet
+			other, ok := t.scene(s)
+			if !ok {
+				return move{}
+			}
+			return move{breakingAnew(t, other).v, true}
+		}
+		return t.breaking(s, who, reason)
+	}},
 	{"a reason of another session", protocol.ReasonReused, func(t *town, s scene) move {
 		who := t.anyMedic(s)
 		if who == nil {
@@ -452,6 +468,22 @@ var allAims = []aim{
 	{"a card by an organisation", protocol.NotEntitled, func(t *town, s scene) move { return does(t.sign(t.inStanding(), s.in, setCard(t.newCard()))) }},
 	{"a card by a device", protocol.NotForDevices, byDevice(func(t *town, _ scene) (protocol.Action, bool) { return setCard(t.newCard()), true })},
 
+	// A journal that is erased and closed, and who stood in for its patient.
+	{"everything is erased, the card too", protocol.Accepted, erasingEverything},
+	{"a delegate grants in a closed journal", protocol.JournalClosed, func(t *town, s scene) move {
+		for _, p := range t.patients {
+			j := t.model.journals[p.Journal()]
+			if j == nil || !j.closed {
+				continue
+			}
+			d, ok := t.delegation(scene{p, j.id, j}, func(d delegationModel) bool { return d.inForce(t.Time) && d.level >= protocol.LevelShare })
+			if ok {
+				return does(t.sign(t.delegateOf(j.id, d.key), j.id, t.contract(rule{}, 1000)))
+			}
+		}
+		return move{erasingEverything(t, s).v, true}
+	}},
+
 	// Amendments.
 	{"an amendment is asked for", protocol.Accepted, asking(func(t *town, r protocol.RecordID) bool { return !t.waitsForAnswer(r) })},
 	{"an amendment is asked for twice", protocol.AmendmentOpen, asking((*town).waitsForAnswer)},
@@ -543,4 +575,15 @@ func delegatingOn(t *town, s scene) move {
 		return t.delegating(s.in, delegationModel{level: protocol.LevelShare, labels: d.labels, until: d.until}), s.j.people.depth(d) < protocol.DelegationDepthMax
 	})(t, s)
 	return move{m.v, true}
+}
+
+// erasingEverything closes a journal that has a card and somebody who may share.
+func erasingEverything(t *town, s scene) move {
+	if _, ok := t.delegation(s, func(d delegationModel) bool { return d.inForce(t.Time) && d.level >= protocol.LevelShare }); !ok {
+		return t.makingRoom(s, delegationModel{level: protocol.LevelShare})
+	}
+	if s.j.people.card.IsZero() {
+		return prepares(t.sign(s.patient, s.in, setCard(t.newCard())))
+	}
+	return does(t.sign(s.patient, s.in, &protocol.Erase{Everything: true}))
 }
