@@ -29,6 +29,7 @@ type recoveryModel struct {
 	approvals  []protocol.PublicKey
 	at         uint64
 	state      int // 1 gathers, 2 waits, 3 over
+	cause      protocol.ActionID
 }
 
 func (c controlModel) device(key protocol.PublicKey) int {
@@ -85,8 +86,9 @@ func (m *model) settleRecoveries() {
 			return cmp.Or(cmp.Compare(a.at, b.at), bytes.Compare(a.j.id[:], b.j.id[:]), bytes.Compare(a.id[:], b.id[:]))
 		})
 		c := &d.j.control
-		r := &c.recoveries[c.recovery(d.id)]
+		r, kind := &c.recoveries[c.recovery(d.id)], protocol.EventRecoveryExpired
 		if r.state == 2 {
+			kind = protocol.EventJournalRecovered
 			d.j.controller, c.guardians = r.controller, protocol.Hash{}
 			for i := range c.devices {
 				if c.devices[i].revoked == 0 {
@@ -100,8 +102,7 @@ func (m *model) settleRecoveries() {
 			}
 		}
 		r.state, r.at = 3, m.now
-		d.j.entries++
-		m.written++
+		m.happens(d.j, kind, r.cause, protocol.RecoveryEvent{Recovery: d.id})
 	}
 }
 
@@ -320,7 +321,7 @@ func (m *model) recover(v *protocol.Verified, i int, j *journalModel, c *control
 		c.recoveries = slices.Delete(c.recoveries, oldest, oldest+1)
 	}
 	r := recoveryModel{id: protocol.DerivedRecoveryID(v.ID, i), policy: policy, controller: a.Controller, approvals: []protocol.PublicKey{key},
-		at: m.now + protocol.RecoveryOpenMillis, state: 1}
+		at: m.now + protocol.RecoveryOpenMillis, state: 1, cause: v.ID}
 	m.weigh(j, &r)
 	c.recoveries = append(c.recoveries, r)
 	return protocol.Accepted
@@ -329,6 +330,6 @@ func (m *model) recover(v *protocol.Verified, i int, j *journalModel, c *control
 func (m *model) weigh(j *journalModel, r *recoveryModel) {
 	if r.state == 1 && r.policy.Satisfied(r.approvals) {
 		r.state, r.at = 2, m.now+max(r.policy.DelayMillis, m.params.RecoveryMillisMin)
-		m.enter(&j.entries)
+		m.happens(j, protocol.EventRecoveryWaiting, m.cause, protocol.RecoveryWaiting{Recovery: r.id, Due: r.at})
 	}
 }

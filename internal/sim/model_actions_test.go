@@ -59,6 +59,16 @@ func (m *model) authenticate(v *protocol.Verified) (by actor, payer protocol.Mem
 	if b.Signer.Kind == protocol.ActorGuardian {
 		return by, j.sponsor, m.guardian(v, j)
 	}
+	if b.Signer.Kind == protocol.ActorDelegate {
+		d, ok := j.people.delegation(b.Signer.Key)
+		switch {
+		case !ok:
+			return by, payer, protocol.UnknownSigner
+		case !d.inForce(m.now):
+			return by, payer, protocol.DelegationOver
+		}
+		return by, j.sponsor, protocol.Accepted
+	}
 	by.device, reason = j.standing(b.Signer.Key, m.now)
 	by.provisional = !j.control.claim.IsZero()
 	return by, j.sponsor, reason
@@ -74,7 +84,7 @@ func (m *model) practitioner(s protocol.Signer, now uint64) (actor, protocol.Rea
 	case m.members[row.member].removed:
 		return actor{}, protocol.MemberSuspended
 	}
-	return actor{member: row.member, practitioner: protocol.PractitionerID(s.ID),
+	return actor{member: row.member, practitioner: protocol.PractitionerID(s.ID), role: row.role,
 		credential: row.status == protocol.PractitionerActive && now < row.validUntil}, protocol.Accepted
 }
 
@@ -90,7 +100,7 @@ func (m *model) charge(v *protocol.Verified, payer protocol.MemberID, by actor) 
 		return protocol.Accepted
 	}
 	switch {
-	case by.device, v.Body.Signer.Kind == protocol.ActorGuardian:
+	case by.device, v.Body.Signer.Kind == protocol.ActorGuardian, v.Body.Signer.Kind == protocol.ActorDelegate:
 		apart := protocol.Digest("anamnesis/key-quota/v1", v.Body.Signer.Key[:])
 		payer = protocol.MemberID(apart[:16])
 	case patient:
@@ -125,7 +135,7 @@ func (m *model) enter(at *uint64) {
 
 func (m *model) act(v *protocol.Verified, i int, by actor, action protocol.Action) (reason protocol.Reason) {
 	member := v.Body.Signer.Kind == protocol.ActorMember
-	patient := v.Body.Signer.Kind == protocol.ActorPatient
+	patient, delegate := v.Body.Signer.Kind == protocol.ActorPatient, v.Body.Signer.Kind == protocol.ActorDelegate
 	j := m.journals[v.Body.Journal]
 	if reason = m.entitled(v, by, action.ActionType()); reason != protocol.Accepted {
 		return reason
@@ -152,17 +162,20 @@ func (m *model) act(v *protocol.Verified, i int, by actor, action protocol.Actio
 	case *protocol.OpenJournal:
 		return m.open(v, j, patient, a)
 	case *protocol.AddRecord:
+		if delegate {
+			return protocol.NotEntitled
+		}
 		return m.addRecord(by, patient, j, a)
 	case *protocol.Grant:
-		if !patient {
+		if !patient && !delegate {
 			return protocol.NotEntitled
 		}
 		return m.grant(v, i, j, a)
 	case *protocol.Revoke:
-		if !patient {
+		if !patient && !delegate {
 			return protocol.NotEntitled
 		}
-		return m.revoke(j, a)
+		return m.revoke(v, j, a)
 	case *protocol.RequestAccess:
 		if patient {
 			return m.requestOwn(v, i, j, a)
@@ -170,8 +183,18 @@ func (m *model) act(v *protocol.Verified, i int, by actor, action protocol.Actio
 		if j == nil {
 			return protocol.UnknownJournal
 		}
-		m.request(v, i, by, j, a)
+		switch {
+		case delegate:
+			m.requestAsDelegate(v, i, j, a)
+		case !m.reasonIsNew(v, j, a.Reason):
+			return protocol.ReasonReused
+		default:
+			m.request(v, i, by, j, a)
+		}
 		return protocol.Accepted
+	}
+	if reason, ok := m.standsIn(v, by, j, action); ok {
+		return reason
 	}
 	if reason, ok := m.forgets(v, i, by, j, action); ok {
 		return reason
@@ -193,7 +216,7 @@ func (m *model) setPractitioner(by actor, member bool, a *protocol.SetPractition
 		}
 		put(m, m.keys, a.Key, true)
 	}
-	put(m, m.practitioners, a.Practitioner, practitionerModel{by.member, a.Key, a.Status, a.ValidUntil})
+	put(m, m.practitioners, a.Practitioner, practitionerModel{by.member, a.Key, a.Status, a.ValidUntil, a.Role})
 	return protocol.Accepted
 }
 
@@ -266,10 +289,10 @@ func (m *model) settle(p *proposalModel) {
 		return
 	}
 	p.closed = true
-	row := m.members[p.target]
+	row, kind := m.members[p.target], protocol.EventMemberRemoved
 	switch {
 	case p.join && !m.keys[p.member.Key]:
-		row = memberModel{key: p.member.Key}
+		row, kind = memberModel{key: p.member.Key}, protocol.EventMemberJoined
 		put(m, m.keys, p.member.Key, true)
 	case !p.join && !row.removed && total > 1:
 		row.removed = true
@@ -278,6 +301,7 @@ func (m *model) settle(p *proposalModel) {
 	}
 	put(m, m.members, p.target, row)
 	m.enter(&m.constitution)
+	change(m, &m.events, append(m.events, event{kind, protocol.ConstitutionJournal(m.chain), m.cause, string(protocol.Encode(protocol.MemberEvent{Member: p.target}))}))
 }
 
 func (m *model) open(v *protocol.Verified, j *journalModel, patient bool, a *protocol.OpenJournal) protocol.Reason {
@@ -334,6 +358,13 @@ func (m *model) grant(v *protocol.Verified, i int, j *journalModel, a *protocol.
 	if !ok {
 		return protocol.BadPolicy
 	}
+	var by delegationModel
+	if v.Body.Signer.Kind == protocol.ActorDelegate {
+		by, _ = j.people.delegation(v.Body.Signer.Key)
+		if by.level < protocol.LevelShare || a.NotAfter > by.until || r.forbid && by.level < protocol.LevelAct {
+			return protocol.BeyondDelegation
+		}
+	}
 	if a.NotAfter <= m.now || a.NotAfter > m.now+protocol.ContractWindowMillisMax {
 		return protocol.BadWindow
 	}
@@ -354,14 +385,20 @@ func (m *model) grant(v *protocol.Verified, i int, j *journalModel, a *protocol.
 		kept = slices.DeleteFunc(kept, func(c *contract) bool { return c == oldest })
 	}
 	change(m, &j.contracts, append(kept, &contract{id: protocol.DerivedContractID(v.ID, i), rule: r, notBefore: a.NotBefore, notAfter: a.NotAfter,
-		usesMax: a.UsesMax, state: 1}))
+		usesMax: a.UsesMax, state: 1, by: by.key, within: by.labels, cause: v.ID}))
 	m.enter(&j.entries)
 	return protocol.Accepted
 }
 
-func (m *model) revoke(j *journalModel, a *protocol.Revoke) protocol.Reason {
+func (m *model) revoke(v *protocol.Verified, j *journalModel, a *protocol.Revoke) protocol.Reason {
 	for _, c := range j.contracts {
 		if c.id == a.Contract {
+			if v.Body.Signer.Kind == protocol.ActorDelegate {
+				by, _ := j.people.delegation(v.Body.Signer.Key)
+				if by.level < protocol.LevelShare || by.level < protocol.LevelAct && c.by != by.key {
+					return protocol.BeyondDelegation
+				}
+			}
 			if c.state != 1 {
 				return protocol.ContractOver
 			}
@@ -377,6 +414,13 @@ func (m *model) revoke(j *journalModel, a *protocol.Revoke) protocol.Reason {
 // request decides on an access: every group must have something permitted.
 func (m *model) request(v *protocol.Verified, i int, by actor, j *journalModel, a *protocol.RequestAccess) {
 	m.enter(&j.entries)
+	id, glass := protocol.DerivedAccessID(v.ID, i), !a.Reason.IsZero()
+	if glass {
+		if _, _, against := m.mayBreak(by, j); against != protocol.Accepted {
+			put(m, m.outcomes, id, protocol.AccessOutcome{Reason: against})
+			return
+		}
+	}
 	type item struct {
 		label  protocol.Label
 		record protocol.RecordID // that is decided on
@@ -407,12 +451,14 @@ func (m *model) request(v *protocol.Verified, i int, by actor, j *journalModel, 
 		}
 		groups = append(groups, g)
 	}
-	id := protocol.DerivedAccessID(v.ID, i)
+	ask := func(l protocol.Label, r protocol.RecordID) (protocol.Reason, []protocol.ContractID) {
+		return j.decide(question{by: by, purpose: a.Purpose, now: m.now, label: l, record: r, credential: by.credential, glass: glass})
+	}
 	out := protocol.AccessOutcome{Permitted: true, Deadline: m.now + m.params.AccessMillis}
 	for _, g := range groups {
 		any := false
 		for _, it := range g {
-			reason, by := j.decide(question{by: by, purpose: a.Purpose, now: m.now, label: it.label, record: it.record, credential: by.credential})
+			reason, by := ask(it.label, it.record)
 			if reason == protocol.Accepted {
 				any = true
 				out.Contracts = append(out.Contracts, by...)
@@ -426,22 +472,27 @@ func (m *model) request(v *protocol.Verified, i int, by actor, j *journalModel, 
 			return
 		}
 		if !any {
-			reason, by := j.decide(question{by: by, purpose: a.Purpose, now: m.now, label: g[0].label, record: g[0].record, credential: by.credential})
+			reason, by := ask(g[0].label, g[0].record)
 			put(m, m.outcomes, id, protocol.AccessOutcome{Reason: reason, Contracts: by})
 			return
 		}
 	}
+	row := accessModel{journal: j.id, reader: v.Body.Signer, purpose: a.Purpose, records: out.Records}
+	if glass {
+		s := m.breakGlass(id, by, j, a.Reason)
+		row.session, out.Deadline = s.id, min(out.Deadline, s.ends)
+	}
 	out.Contracts = sortIDs(out.Contracts)
-	for _, c := range j.contracts {
-		if slices.Contains(out.Contracts, c.id) {
-			change(m, &c.uses, c.uses+1)
-			if c.usesMax > 0 && c.uses == c.usesMax {
-				m.enter(&j.entries)
-			}
+	for _, ground := range out.Contracts {
+		c := j.contracts[slices.IndexFunc(j.contracts, func(c *contract) bool { return c.id == ground })]
+		change(m, &c.uses, c.uses+1)
+		if c.usesMax > 0 && c.uses == c.usesMax {
+			m.happens(j, protocol.EventContractUsedUp, m.cause, protocol.ContractEvent{Contract: c.id})
 		}
 	}
+	row.grounds, row.deadline = out.Contracts, out.Deadline
 	put(m, m.outcomes, id, out)
-	put(m, m.accesses, id, accessModel{j.id, v.Body.Signer, a.Purpose, out.Records, out.Contracts, out.Deadline})
+	put(m, m.accesses, id, row)
 }
 
 // requestOwn is a patient's reading of their own journal: whatever is named, if it is there.
@@ -477,33 +528,54 @@ func (m *model) requestOwn(v *protocol.Verified, i int, j *journalModel, a *prot
 	}
 	m.enter(&j.entries)
 	put(m, m.outcomes, id, out)
-	put(m, m.accesses, id, accessModel{j.id, v.Body.Signer, a.Purpose, out.Records, nil, out.Deadline})
+	put(m, m.accesses, id, accessModel{journal: j.id, reader: v.Body.Signer, purpose: a.Purpose, records: out.Records, deadline: out.Deadline})
 	return protocol.Accepted
 }
 
+// refusal says in words why a custodian must not answer; empty: it must.
+type refusal string
+
 // mayRelease is what a custodian must find before it answers for a record of an access, at a time: the contracts' part of it.
-func (m *model) mayRelease(id protocol.AccessID, record protocol.RecordID, now uint64) bool {
+func (m *model) mayRelease(id protocol.AccessID, record protocol.RecordID, now uint64) refusal {
 	a, ok := m.accesses[id]
-	if !ok || now >= a.deadline || !slices.Contains(a.records, record) || m.fates[record].erased {
-		return false
+	switch {
+	case !ok || !slices.Contains(a.records, record):
+		return "it was not permitted"
+	case m.fates[record].erased:
+		return "the record is erased"
+	case now >= a.deadline:
+		return "the access is over"
 	}
-	if a.reader.Kind == protocol.ActorPatient {
-		_, reason := m.journals[a.journal].standing(a.reader.Key, now)
-		return reason == protocol.Accepted
+	switch a.reader.Kind {
+	case protocol.ActorPatient:
+		if _, reason := m.journals[a.journal].standing(a.reader.Key, now); reason != protocol.Accepted {
+			return "the key does not sign for the journal any more"
+		}
+		return ""
+	case protocol.ActorDelegate:
+		return m.stillDelegated(a, record, now)
 	}
 	by := actor{member: protocol.MemberID(a.reader.ID), credential: true}
 	if a.reader.Kind == protocol.ActorPractitioner {
 		var reason protocol.Reason
 		if by, reason = m.practitioner(a.reader, now); reason != protocol.Accepted {
-			return false
+			return "the reader has no standing"
 		}
 	} else if row := m.members[by.member]; row.key != a.reader.Key || row.removed {
-		return false
+		return "the reader has no standing"
+	}
+	if !a.session.IsZero() {
+		if why := m.sessionStands(a, by); why != "" {
+			return why
+		}
 	}
 	j := m.journals[a.journal]
 	reason, _ := j.decide(question{by: by, purpose: a.purpose, now: now, label: m.records[record].label, record: m.subject(record), grounds: a.grounds,
-		recheck: true, credential: by.credential})
-	return reason == protocol.Accepted
+		recheck: true, credential: by.credential, glass: !a.session.IsZero()})
+	if reason != protocol.Accepted {
+		return "the contracts do not permit it any more"
+	}
+	return ""
 }
 
 func seedBytes(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }

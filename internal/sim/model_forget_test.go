@@ -12,12 +12,13 @@ import (
 
 // fate is what the model knows of a record besides where it lies.
 type fate struct {
-	member  protocol.MemberID // the author's; zero: the patient
-	about   protocol.RecordID // of a statement
-	next    bool              // it was superseded
-	erased  bool              // nobody opens it
-	held    bool              // erased, and its file kept
-	remarks []protocol.RecordID
+	member   protocol.MemberID // the author's; zero: the patient
+	about    protocol.RecordID // of a statement
+	replaces protocol.RecordID // of a new version
+	next     bool              // it was superseded
+	erased   bool              // nobody opens it
+	held     bool              // erased, and its file kept
+	remarks  []protocol.RecordID
 }
 
 type holdModel struct {
@@ -25,6 +26,7 @@ type holdModel struct {
 	member  protocol.MemberID
 	records []protocol.RecordID
 	until   uint64
+	cause   protocol.ActionID
 }
 
 type erasureModel struct {
@@ -33,6 +35,7 @@ type erasureModel struct {
 	release bool
 	count   uint32
 	said    []protocol.MemberID
+	cause   protocol.ActionID
 }
 
 // forgets carries out what became of records; ok is false for other actions.
@@ -59,6 +62,16 @@ func (m *model) forgets(v *protocol.Verified, i int, by actor, j *journalModel, 
 			return protocol.NotEntitled, true
 		}
 		return m.liftHold(by, j, a), true
+	case *protocol.RequestAmendment:
+		if !patient {
+			return protocol.NotEntitled, true
+		}
+		return m.askAmendment(j, a), true
+	case *protocol.AnswerAmendment:
+		if patient || !by.credential {
+			return protocol.NotEntitled, true
+		}
+		return m.answerAmendment(by, j, a), true
 	}
 	return 0, false
 }
@@ -78,7 +91,7 @@ func (m *model) erase(id protocol.ErasureID, j *journalModel, a *protocol.Erase)
 			return protocol.AlreadyErased
 		}
 	}
-	e := &erasureModel{id: id}
+	e := &erasureModel{id: id, cause: m.cause}
 	covers := func(r protocol.RecordID) bool {
 		return a.Everything || slices.Contains(a.Records, r) || slices.Contains(a.Labels, m.records[r].label) || !a.Author.IsZero() && m.fates[r].member == a.Author
 	}
@@ -94,6 +107,7 @@ func (m *model) erase(id protocol.ErasureID, j *journalModel, a *protocol.Erase)
 	}
 	if a.Everything {
 		change(m, &j.closed, true)
+		m.dropCard(j)
 	}
 	change(m, &j.pending, append(slices.Clone(j.pending), e))
 	m.enter(&j.entries)
@@ -148,7 +162,7 @@ func (m *model) setHold(id protocol.HoldID, by actor, j *journalModel, a *protoc
 			return protocol.NotTheAuthor
 		}
 	}
-	change(m, &j.holds, append(slices.Clone(j.holds), holdModel{id, by.member, a.Records, a.Until}))
+	change(m, &j.holds, append(slices.Clone(j.holds), holdModel{id, by.member, a.Records, a.Until, m.cause}))
 	m.enter(&j.entries)
 	return protocol.Accepted
 }
@@ -164,12 +178,12 @@ func (m *model) liftHold(by actor, j *journalModel, a *protocol.LiftHold) protoc
 	case len(j.pending) > 0:
 		return protocol.ErasurePending
 	}
-	m.endHold(j, i)
+	m.endHold(j, i, m.cause)
 	m.enter(&j.entries)
 	return protocol.Accepted
 }
 
-func (m *model) endHold(j *journalModel, i int) {
+func (m *model) endHold(j *journalModel, i int, cause protocol.ActionID) {
 	id := j.holds[i].id
 	change(m, &j.holds, slices.Delete(slices.Clone(j.holds), i, i+1))
 	var kept []protocol.RecordID
@@ -179,57 +193,94 @@ func (m *model) endHold(j *journalModel, i int) {
 		}
 	}
 	if len(kept) > 0 {
-		change(m, &j.pending, append(slices.Clone(j.pending), &erasureModel{id: protocol.ReleaseID(id), covered: kept, release: true}))
+		change(m, &j.pending, append(slices.Clone(j.pending), &erasureModel{id: protocol.ReleaseID(id), covered: kept, release: true, cause: cause}))
 	}
 }
 
-// dueHolds ends the holds whose time is over, in the order of the ledger's agenda.
-func (m *model) dueHolds() {
+// fallDue carries out what is due in journals, holds that end and amendments that were not answered, in the order of the ledger's agenda.
+func (m *model) fallDue() {
 	type due struct {
-		j *journalModel
-		h holdModel
+		at   uint64
+		kind int // 1 hold, 2 amendment
+		j    *journalModel
+		id   [16]byte
 	}
 	var all []due
 	for _, j := range m.journals {
 		for _, h := range j.holds {
 			if h.until <= m.now {
-				all = append(all, due{j, h})
+				all = append(all, due{h.until, 1, j, h.id})
 			}
 		}
 	}
+	for record, a := range m.amendments {
+		if !a.over && !a.overdue && a.due <= m.now {
+			all = append(all, due{a.due, 2, m.journals[a.journal], record})
+		}
+	}
 	slices.SortFunc(all, func(a, b due) int {
-		return cmp.Or(cmp.Compare(a.h.until, b.h.until), bytes.Compare(a.j.id[:], b.j.id[:]), bytes.Compare(a.h.id[:], b.h.id[:]))
+		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.kind, b.kind), bytes.Compare(a.j.id[:], b.j.id[:]), bytes.Compare(a.id[:], b.id[:]))
 	})
 	for _, d := range all[:min(len(all), protocol.EndsBlockMax)] {
+		if d.kind == 2 {
+			a := m.amendments[d.id]
+			a.overdue = true
+			m.amendments[d.id] = a
+			m.happens(d.j, protocol.EventAmendmentOverdue, a.cause, protocol.AmendmentOverdue{Record: d.id})
+			continue
+		}
 		if len(d.j.pending) > 0 {
 			continue
 		}
-		m.endHold(d.j, slices.IndexFunc(d.j.holds, func(h holdModel) bool { return h.id == d.h.id }))
-		d.j.entries++
-		m.written++
+		i := slices.IndexFunc(d.j.holds, func(h holdModel) bool { return h.id == d.id })
+		cause := d.j.holds[i].cause
+		m.endHold(d.j, i, cause)
+		m.happens(d.j, protocol.EventHoldEnded, cause, protocol.HoldEnded{Hold: d.id})
 	}
 }
 
-// advance ends the erasures of the block: so few records are erased at a time here that none waits for another block.
+// advance ends the erasures of the block: so few records are erased at a time here that none waits for another block. The root of what was
+// erased is not the model's: the event is without.
 func (m *model) advance() {
+	var inOrder []*journalModel
 	for _, j := range m.journals {
+		inOrder = append(inOrder, j)
+	}
+	slices.SortFunc(inOrder, func(a, b *journalModel) int { return bytes.Compare(a.id[:], b.id[:]) })
+	for _, j := range inOrder {
 		for _, e := range j.pending {
+			body := protocol.RecordsErased{Erasure: e.id}
 			for _, r := range e.covered {
 				f := m.fates[r]
 				f.held = slices.ContainsFunc(j.holds, func(h holdModel) bool {
 					return h.member == f.member && (len(h.records) == 0 || slices.Contains(h.records, r))
 				})
-				if !f.held {
+				if f.held {
+					body.Held++
+				} else {
 					e.count++
 				}
 				m.fates[r] = f
+				delete(m.amendments, r)
 			}
-			j.entries++
-			m.written++
+			if body.Count = e.count; e.count > 0 {
+				body.Nodes = m.nodes()
+			}
+			m.happens(j, protocol.EventRecordsErased, e.cause, body)
 			j.erasures = append(j.erasures, e)
 		}
 		j.pending = nil
 	}
+}
+
+// nodes counts the members that run a node.
+func (m *model) nodes() (n uint16) {
+	for _, row := range m.members {
+		if row.custodian && !row.removed {
+			n++
+		}
+	}
+	return n
 }
 
 // relate checks what a new record is to another.
@@ -244,7 +295,7 @@ func (m *model) relate(by actor, j *journalModel, a *protocol.AddRecord) protoco
 			if of.member != by.member || of.next {
 				return protocol.BadRelation
 			}
-			of.next = true
+			of.next, f.replaces = true, a.About
 		} else {
 			if len(of.remarks) >= protocol.StatementsRecordMax {
 				return protocol.TooManyStatements

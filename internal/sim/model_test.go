@@ -17,6 +17,7 @@ type rule struct {
 	label         protocol.Label          // zero: any
 	record        protocol.RecordID       // zero: any
 	purpose       protocol.Purpose        // 0: any
+	glass         bool                    // only if the glass is broken
 }
 
 func (r rule) cedar() string {
@@ -42,6 +43,9 @@ func (r rule) cedar() string {
 	if r.purpose != 0 {
 		when = fmt.Sprintf(" when { context.purpose == Purpose::%q }", r.purpose)
 	}
+	if r.glass {
+		when += " when { context.breakglass }"
+	}
 	return fmt.Sprintf("%s(%s, action == Action::%q, %s)%s;", effect, principal, action, resource, when)
 }
 
@@ -56,7 +60,11 @@ type question struct {
 	grounds    []protocol.ContractID // if recheck: only these permit, whatever their uses
 	recheck    bool
 	credential bool
+	glass      bool // the asker breaks it
 }
+
+// ofGlass tells whether a policy speaks of breaking the glass: if not, it permits nobody who does.
+func (r rule) ofGlass() bool { return r.glass || r.purpose == protocol.PurposeBreakGlass }
 
 func (r rule) speaks(q question) bool {
 	return r.write == q.write && (r.practitioner.IsZero() && r.member.IsZero() || !r.practitioner.IsZero() && r.practitioner == q.by.practitioner ||
@@ -77,6 +85,9 @@ type contract struct {
 	usesMax, uses       uint32
 	state               int // 1 active, 2 ended, 3 revoked
 	over                uint64
+	by                  protocol.PublicKey // the delegate who granted it; zero: the patient
+	within              []protocol.Label   // that delegate's scope; none: everything
+	cause               protocol.ActionID
 }
 
 // decide is the whole of consent, as the specification has it.
@@ -95,19 +106,21 @@ func (j *journalModel) decide(q question) (reason protocol.Reason, by []protocol
 		}
 	}
 	for _, c := range j.contracts {
-		if !c.rule.speaks(q) || !c.rule.covers(q) {
+		if !c.rule.speaks(q) || !c.rule.covers(q) || !within(c.within, q.label) || c.rule.glass && !q.glass {
 			continue
 		}
 		fits := c.rule.purpose == 0 || c.rule.purpose == q.purpose
+		silent := q.glass && !c.rule.ofGlass() // but a forbid never is
 		but, inForce := c.standing(q)
 		switch {
 		case c.rule.forbid && inForce && fits:
 			forbids = append(forbids, c.id)
 		case c.rule.forbid:
-		case but == 0 && fits:
-			permits = append(permits, c.id)
-		case but == 0:
+		case but == 0 && !fits:
 			note(protocol.WrongPurpose, c.id)
+		case silent:
+		case but == 0:
+			permits = append(permits, c.id)
 		case fits && but != protocol.NoContract:
 			note(but, c.id)
 		}
@@ -153,6 +166,7 @@ type journalModel struct {
 	contracts  []*contract
 	records    []protocol.RecordID // in their order
 	control    controlModel
+	people     peopleModel
 	closed     bool
 	holds      []holdModel
 	pending    []*erasureModel
@@ -176,6 +190,7 @@ type practitionerModel struct {
 	key        protocol.PublicKey
 	status     protocol.PractitionerStatus
 	validUntil uint64
+	role       protocol.Role
 }
 
 type proposalModel struct {
@@ -193,12 +208,14 @@ type accessModel struct {
 	records  []protocol.RecordID
 	grounds  []protocol.ContractID
 	deadline uint64
+	session  protocol.AccessID // zero: the glass is whole
 }
 
 // actor is who stands behind an envelope.
 type actor struct {
 	member       protocol.MemberID
 	practitioner protocol.PractitionerID
+	role         protocol.Role // of a practitioner
 	credential   bool
 	custodian    bool
 	device       bool // of a patient
@@ -223,20 +240,44 @@ type model struct {
 	records       map[protocol.RecordID]recordModel
 	fates         map[protocol.RecordID]fate
 	accesses      map[protocol.AccessID]accessModel
+	amendments    map[protocol.RecordID]amendmentModel
+	cards         map[protocol.CardID]protocol.JournalID
+	reasons       map[protocol.Hash]protocol.AccessID // sealed ones, and the session that each was given in
 	quotas        map[string]quotaModel
 	results       map[protocol.ActionID]protocol.Reason
 	rules         map[string]rule // by canonical Cedar
 	constitution  uint64          // entries
 	outcomes      map[protocol.AccessID]protocol.AccessOutcome
-	written       int // entries of the block, without the seal
+	written       int     // entries of the block, without the seal
+	events        []event // those among them that the ledger writes by itself, in their order
+	cause         protocol.ActionID
 	undo          []func()
+}
+
+// event is an entry that the ledger writes by itself, of an envelope before or now.
+type event struct {
+	kind    protocol.ActionType
+	journal protocol.JournalID
+	cause   protocol.ActionID
+	body    string
+}
+
+func (e event) String() string {
+	return fmt.Sprintf("%s in %s of %s: %x", e.kind, e.journal, e.cause, e.body)
+}
+
+// happens enters an event.
+func (m *model) happens(j *journalModel, kind protocol.ActionType, cause protocol.ActionID, body any) {
+	m.enter(&j.entries)
+	change(m, &m.events, append(m.events, event{kind, j.id, cause, string(protocol.Encode(body))}))
 }
 
 func newModel(g protocol.Genesis) *model {
 	m := &model{chain: g.Chain, params: g.Params, now: g.Time, members: map[protocol.MemberID]memberModel{},
 		practitioners: map[protocol.PractitionerID]practitionerModel{}, keys: map[protocol.PublicKey]bool{},
 		proposals: map[protocol.ActionID]proposalModel{}, journals: map[protocol.JournalID]*journalModel{},
-		records: map[protocol.RecordID]recordModel{}, fates: map[protocol.RecordID]fate{}, accesses: map[protocol.AccessID]accessModel{}, quotas: map[string]quotaModel{},
+		records: map[protocol.RecordID]recordModel{}, fates: map[protocol.RecordID]fate{}, accesses: map[protocol.AccessID]accessModel{},
+		amendments: map[protocol.RecordID]amendmentModel{}, cards: map[protocol.CardID]protocol.JournalID{}, reasons: map[protocol.Hash]protocol.AccessID{}, quotas: map[string]quotaModel{},
 		results: map[protocol.ActionID]protocol.Reason{}, rules: map[string]rule{}, outcomes: map[protocol.AccessID]protocol.AccessOutcome{}}
 	for _, f := range g.Members {
 		m.members[f.ID()] = memberModel{key: f.Key, custodian: f.HasNode()}
@@ -258,6 +299,12 @@ func put[K comparable, V any](m *model, rows map[K]V, k K, v V) {
 	rows[k] = v
 }
 
+func take[K comparable, V any](m *model, rows map[K]V, k K) {
+	old := rows[k]
+	m.undo = append(m.undo, func() { rows[k] = old })
+	delete(rows, k)
+}
+
 func change[V any](m *model, at *V, v V) {
 	old := *at
 	m.undo = append(m.undo, func() { *at = old })
@@ -266,10 +313,12 @@ func change[V any](m *model, at *V, v V) {
 
 // block predicts a block's results.
 func (m *model) block(now uint64, parcels [][]*protocol.Verified) (out [][]protocol.Reason) {
-	m.now, m.written = now, 0
+	m.now, m.written, m.events = now, 0, nil
 	m.end()
+	m.endDelegations()
+	m.missReviews()
+	m.fallDue()
 	m.settleRecoveries()
-	m.dueHolds()
 	for _, parcel := range parcels {
 		results := make([]protocol.Reason, len(parcel))
 		for i, v := range parcel {
@@ -300,8 +349,7 @@ func (m *model) end() {
 	})
 	for _, d := range all[:min(len(all), protocol.EndsBlockMax)] {
 		d.c.state, d.c.over = 2, m.now
-		d.j.entries++
-		m.written++
+		m.happens(d.j, protocol.EventContractEnded, d.c.cause, protocol.ContractEvent{Contract: d.c.id})
 	}
 }
 
@@ -333,7 +381,7 @@ func (m *model) admitted(v *protocol.Verified) protocol.Reason {
 	if reason := m.charge(v, payer, by); reason != protocol.Accepted {
 		return reason
 	}
-	m.undo = nil
+	m.undo, m.cause = nil, v.ID
 	for i, a := range v.Actions {
 		if reason := m.act(v, i, by, a); reason != protocol.Accepted {
 			for k := len(m.undo) - 1; k >= 0; k-- {

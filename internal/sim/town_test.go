@@ -39,7 +39,16 @@ type town struct {
 	sent          []*protocol.Verified
 	named, nonce  int
 	tally         map[protocol.Reason]int // of results and decisions
-	real          bool                    // capsules are real ones
+	events        map[protocol.ActionType]int
+	aimed         map[protocol.ActionID]aim
+	pursued       pursuit
+	met           map[string]int  // aims
+	metAt         uint64          // height at which the last of them was met
+	asked         map[answer]int  // of custodians, and what the model says
+	sealed        []protocol.Hash // reasons for breaking the glass
+	everDelegates []protocol.PublicKey
+	cards         []protocol.CardID
+	real          bool // capsules are real ones
 }
 
 func newTown(d dice, w *ledgertest.World, real bool) *town {
@@ -47,7 +56,8 @@ func newTown(d dice, w *ledgertest.World, real bool) *town {
 	w.Time = (w.Time/60_000 + 1) * 60_000 // key generation has cost quota of the minute before
 	t := &town{dice: d, World: w, model: newModel(g), oneTime: [32]byte{9}, contracts: map[protocol.JournalID][]protocol.ContractID{},
 		capsules: map[protocol.RecordID][]byte{}, madeFor: map[protocol.RecordID]recordModel{}, real: real, owners: map[protocol.PractitionerID]*ledgertest.Who{},
-		keyring: map[protocol.PublicKey]ed25519.PrivateKey{}, tally: map[protocol.Reason]int{}}
+		keyring: map[protocol.PublicKey]ed25519.PrivateKey{}, tally: map[protocol.Reason]int{}, events: map[protocol.ActionType]int{},
+		aimed: map[protocol.ActionID]aim{}, met: map[string]int{}, asked: map[answer]int{}}
 	for _, m := range w.Members {
 		t.keyring[m.Signer.Key] = m.Key
 	}
@@ -81,6 +91,8 @@ func (t *town) current(who *ledgertest.Who) *ledgertest.Who {
 }
 
 func (t *town) name(kind string) string { t.named++; return fmt.Sprintf("%s-%d", kind, t.named) }
+
+var rolesOfTown = []protocol.Role{protocol.RolePhysician, protocol.RoleEmergencyPhysician, protocol.RoleParamedic, protocol.RoleAdministrator}
 
 var labels = []protocol.Label{{1}, {2}, {3}}
 
@@ -147,25 +159,27 @@ func (t *town) envelope() *protocol.Verified {
 	}
 	in := patient.Journal()
 	switch c := t.n(100); {
-	case c < 32:
+	case c < 24:
 		return t.sign(t.reader(), in, t.several(func() protocol.Action { return t.access(in) })...)
-	case c < 50:
+	case c < 36:
 		return t.sign(t.reader(), in, t.several(func() protocol.Action { return t.record(in) })...)
-	case c < 70:
+	case c < 49:
 		return t.sign(patient, in, t.several(func() protocol.Action { return t.grant() })...)
-	case c < 80:
+	case c < 55:
 		if known := t.contracts[in]; len(known) > 0 {
 			return t.sign(patient, in, &protocol.Revoke{Contract: known[len(known)-1-t.n(min(len(known), 5))]})
 		}
 		return t.sign(patient, in, &protocol.Revoke{Contract: protocol.ContractID{1}})
-	case c < 86:
+	case c < 60:
 		return t.forgetting(patient)
-	case c < 89:
+	case c < 63:
 		return t.registering()
-	case c < 93:
+	case c < 66:
 		return t.governing()
-	case c < 97:
+	case c < 69:
 		return t.controlling(patient)
+	case c < 98:
+		return t.standingIn()
 	}
 	return t.meddling(patient)
 }
@@ -231,7 +245,7 @@ func (t *town) registering() *protocol.Verified {
 	if !t.known(by) {
 		by = t.current(t.Members[0])
 	}
-	a := &protocol.SetPractitioner{Role: protocol.RolePhysician, Status: protocol.PractitionerActive, ValidUntil: t.Time + uint64(t.n(1e9)), Commitment: protocol.Hash{1}}
+	a := &protocol.SetPractitioner{Role: pick(t, rolesOfTown), Status: protocol.PractitionerActive, ValidUntil: t.Time + uint64(t.n(1e9)), Commitment: protocol.Hash{1}}
 	var who *ledgertest.Who
 	if len(t.practitioners) > 3 && t.n(8) > 0 {
 		who = t.current(pick(t, t.practitioners))
@@ -247,6 +261,9 @@ func (t *town) registering() *protocol.Verified {
 		t.owners[protocol.PractitionerID(who.Signer.ID)] = by
 	}
 	a.Practitioner, a.Key = protocol.PractitionerID(who.Signer.ID), who.Signer.Key
+	if p, ok := t.model.practitioners[a.Practitioner]; ok && t.n(4) > 0 {
+		a.Role = p.role
+	}
 	if t.n(4) == 0 { // another key: new, or somebody's
 		name := t.name("key")
 		if t.n(3) == 0 {
@@ -297,7 +314,7 @@ func (t *town) meddling(patient *ledgertest.Who) *protocol.Verified {
 	case 0:
 		own, _ := t.access(in).(*protocol.RequestAccess)
 		if t.n(4) > 0 {
-			own.Purpose = protocol.PurposePatientRequest
+			own.Purpose, own.Reason = protocol.PurposePatientRequest, protocol.Hash{}
 		}
 		return t.sign(patient, in, own)
 	case 1:
@@ -328,17 +345,13 @@ func (t *town) grant() protocol.Action {
 		r.record = pick(t, t.records)
 	}
 	if !r.write && t.n(5) == 0 {
-		r.purpose = protocol.PurposeEmergency
+		r.purpose = pick(t, []protocol.Purpose{protocol.PurposeEmergency, protocol.PurposeBreakGlass})
 	}
-	policy, err := consent.Canonicalise([]byte(r.cedar()))
-	if err != nil {
-		t.T.Fatal(err)
-	}
-	t.model.rules[string(policy)] = r
+	r.glass = !r.write && t.n(6) == 0
+	g := t.contract(r, 1+uint64(t.n([]int{5_000, 3_600_000, 86_400_000, 500_000_000}[t.n(4)])))
 	if t.n(40) == 0 {
-		policy = append(bytes.Clone(policy), ' ') // not canonical
+		g.Policy = append(bytes.Clone(g.Policy), ' ') // not canonical
 	}
-	g := &protocol.Grant{Policy: policy, NotAfter: t.Time + 1 + uint64(t.n([]int{5_000, 3_600_000, 86_400_000, 500_000_000}[t.n(4)]))}
 	if t.n(5) == 0 {
 		g.NotBefore = t.Time + uint64(t.n(int(g.NotAfter-t.Time)))
 	}
@@ -346,6 +359,16 @@ func (t *town) grant() protocol.Action {
 		g.UsesMax = uint32(1 + t.n(3))
 	}
 	return g
+}
+
+// contract grants what a rule says, from now on.
+func (t *town) contract(r rule, millis uint64) *protocol.Grant {
+	policy, err := consent.Canonicalise([]byte(r.cedar()))
+	if err != nil {
+		t.T.Fatal(err)
+	}
+	t.model.rules[string(policy)] = r
+	return &protocol.Grant{Policy: policy, NotAfter: t.Time + millis}
 }
 
 func (t *town) record(in protocol.JournalID) protocol.Action { return t.recordOf(in, pick(t, labels)) }
@@ -380,6 +403,9 @@ func (t *town) access(in protocol.JournalID) protocol.Action {
 	a := &protocol.RequestAccess{Purpose: protocol.PurposeTreat, OneTime: t.oneTime, OneTimeKEM: protocol.OneTimeX25519}
 	if t.n(4) == 0 {
 		a.Purpose = protocol.PurposeEmergency
+		if t.n(3) == 0 {
+			a.Purpose, a.Reason = pick(t, []protocol.Purpose{protocol.PurposeEmergency, protocol.PurposeBreakGlass}), t.reason()
+		}
 	}
 	if len(t.records) > 0 && t.n(3) == 0 {
 		for range 1 + t.n(3) {
@@ -406,6 +432,8 @@ func (t *town) elapse() {
 		t.Time += uint64(t.n(12 * 3_600_000))
 	case c < 4:
 		t.Time += uint64(t.n(120_000))
+	case c < 7:
+		t.wait()
 	default:
 		t.Time += uint64(1 + t.n(400))
 	}

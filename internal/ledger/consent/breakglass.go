@@ -6,8 +6,8 @@ import (
 	"github.com/anamnesis-health/anamnesis/protocol"
 )
 
-// SessionRow is the latest break-glass session of a practitioner in a journal. It goes on for BreakGlassSessionMillis, or until its review
-// is due or done; another can begin once this one is reviewed.
+// SessionRow is the latest break-glass session of a practitioner in a journal. It ends after BreakGlassSessionMillis, or when its review is
+// due if that is sooner, and its accesses with it; a review stops it too. Another can begin once this one is reviewed.
 type SessionRow struct {
 	_        struct{}          `cbor:",toarray"`
 	ID       protocol.AccessID // of the access that opened it
@@ -51,7 +51,7 @@ func reviewKey(s SessionRow, in protocol.JournalID, who protocol.PractitionerID)
 }
 
 // goesOn tells whether accesses may still be made in a session.
-func (s SessionRow) goesOn(now uint64) bool { return s.Reviewed == 0 && now < s.Ends && now < s.Due }
+func (s SessionRow) goesOn(now uint64) bool { return s.Reviewed == 0 && now < s.Ends }
 
 // ReasonIsNew tells whether a sealed reason is new, or was given by the same practitioner in this same journal in the session that goes on.
 func ReasonIsNew(c *exec.Context, a *protocol.RequestAccess) bool {
@@ -89,7 +89,7 @@ func breakGlass(c *exec.Context, by Principal, s SessionRow, reason protocol.Has
 	opens := s.ID.IsZero()
 	if opens {
 		s = SessionRow{ID: protocol.DerivedAccessID(c.Cause, c.Index), Member: by.Member, Opened: c.Time,
-			Ends: c.Time + protocol.BreakGlassSessionMillis, Due: c.Time + c.Params.ReviewMillis, Cause: c.Cause, Salt: salt}
+			Ends: c.Time + min(protocol.BreakGlassSessionMillis, c.Params.ReviewMillis), Due: c.Time + c.Params.ReviewMillis, Cause: c.Cause, Salt: salt}
 		reviews.Put(c, reviewKey(s, c.Journal, by.Practitioner), endRow{})
 	}
 	s.Accesses++
