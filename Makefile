@@ -50,6 +50,7 @@ wasm: need-go
 
 bench: build
 	bin/anamnesis bench --out bench/latest.json
+	$(GO) test -run '^$$' -bench SimulatedBlocks ./internal/sim
 
 # Longer simulations, fuzzing and kill tests than `make test` has time for.
 soak: need-go
