@@ -14,10 +14,16 @@ func (b *block) people(c *exec.Context, by actor, action protocol.Action, salt [
 	switch a := action.(type) {
 	case *protocol.SetCard:
 		if patient {
+			if reason := openFor(c); reason != protocol.Accepted && !a.Card.IsZero() {
+				return reason
+			}
 			return consent.SetCard(c, a)
 		}
 	case *protocol.Delegate:
 		if patient || delegate {
+			if reason := openFor(c); reason != protocol.Accepted {
+				return reason
+			}
 			return consent.AddDelegate(c, a, salt)
 		}
 	case *protocol.EndDelegation:

@@ -117,6 +117,9 @@ func (m *model) standsIn(v *protocol.Verified, by actor, j *journalModel, action
 }
 
 func (m *model) setCard(j *journalModel, a *protocol.SetCard) protocol.Reason {
+	if j.closed && !a.Card.IsZero() {
+		return protocol.JournalClosed
+	}
 	if of, ok := m.cards[a.Card]; ok && of != j.id {
 		return protocol.CardTaken
 	}
@@ -137,6 +140,9 @@ func (m *model) dropCard(j *journalModel) {
 }
 
 func (m *model) delegate(v *protocol.Verified, j *journalModel, a *protocol.Delegate) protocol.Reason {
+	if j.closed {
+		return protocol.JournalClosed
+	}
 	d := delegationModel{key: a.Key, level: a.Level, labels: a.Labels, from: a.NotBefore, until: a.NotAfter, may: a.MayDelegate, cause: v.ID}
 	if v.Body.Signer.Kind == protocol.ActorDelegate {
 		parent, _ := j.people.delegation(v.Body.Signer.Key) // none of its own any more: it gives nothing
