@@ -48,11 +48,21 @@ func (r *Report) Standing() Standing {
 	if r.content == nil {
 		return Standing{}
 	}
-	s := standing{Standing: Standing{Contracts: []StandingContract{}, Delegates: []StandingDelegate{}, Devices: []protocol.PublicKey{}}}
-	for _, p := range r.content.journal {
-		s.follow(p.entry)
+	entries := make([]protocol.Entry, len(r.content.journal))
+	for i, p := range r.content.journal {
+		entries[i] = p.entry
 	}
+	s := StandingAfter(entries)
 	s.Records = r.content.standing()
+	return s
+}
+
+// StandingAfter is what holds after a journal's entries, all of them in order; Records is left empty.
+func StandingAfter(entries []protocol.Entry) Standing {
+	s := standing{Standing: Standing{Contracts: []StandingContract{}, Delegates: []StandingDelegate{}, Devices: []protocol.PublicKey{}}}
+	for _, e := range entries {
+		s.follow(e)
+	}
 	return s.Standing
 }
 

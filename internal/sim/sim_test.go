@@ -83,6 +83,7 @@ func history(t *testing.T, d dice, blocks int) {
 	}
 	heads(t, genesis, past)
 	board := newBoard(town, key)
+	told := 0 // to patients, of who can read what
 	for n := 0; n < blocks || blocks >= showingBlocks && n < 4*blocks && len(town.missed()) > 0; n++ {
 		past = append(past, town.next())
 		for range 1 + len(replicas)/2 {
@@ -95,6 +96,9 @@ func history(t *testing.T, d dice, blocks int) {
 			r.event(past)
 		}
 		board.ask()
+		if n%20 == 19 {
+			told += town.compareStandings(t)
+		}
 		if n%200 == 199 {
 			check(t, pick(d, replicas))
 		}
@@ -118,6 +122,9 @@ func history(t *testing.T, d dice, blocks int) {
 	}
 	if err := w.L.Check(); err != nil {
 		t.Fatal(err)
+	}
+	if told += town.compareStandings(t); told == 0 && blocks >= showingBlocks {
+		t.Error("nobody could ever read anything: what patients are told shows nothing")
 	}
 	t.Logf("%d members, %d blocks, %d entries; %d accesses asked for, released %d, refused %d, opened %d", members, len(past), w.L.Head().Size,
 		len(town.accesses), board.released, board.refused, board.opened)
