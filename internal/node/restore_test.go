@@ -1,14 +1,19 @@
 package node_test
 
 import (
+	"archive/tar"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"filippo.io/age"
+	"github.com/klauspost/compress/zstd"
 
 	"github.com/anamnesis-health/anamnesis/internal/api"
 	"github.com/anamnesis-health/anamnesis/internal/backup"
@@ -86,11 +91,7 @@ func TestRestoredFromBackup(t *testing.T) {
 		t.Fatalf("%+v %v", e, err)
 	}
 	for i, b := range backups {
-		to := w.backupOf(i, b)
-		to.Dir = filepath.Join(t.TempDir(), "unpacked")
-		_, err := backup.Restore(w.ctx, to)
-		w.ok(err)
-		w.searchFolder(to.Dir, i, traces)
+		w.searchBackup(i, b, traces)
 	}
 
 	w.ok(w.net.StopNode(3))
@@ -163,7 +164,49 @@ func TestRestoredFromBackup(t *testing.T) {
 	}
 	w.ok(w.net.Stop())
 	w.searchFolders(traces)
+	late := w.backupOf(3, filepath.Join(t.TempDir(), "late"))
+	_, err = backup.Write(w.ctx, late)
+	w.ok(err)
+	w.searchBackup(3, late.File, traces)
 	w.noOffences(dir)
+}
+
+// searchBackup looks through what is in a backup as it lies there, with stock parts, and through the folder that it makes, row by row.
+func (w *world) searchBackup(i int, file string, secret map[string][]byte) {
+	w.Helper()
+	f, err := os.Open(file)
+	w.ok(err)
+	defer func() { _ = f.Close() }()
+	id, err := age.NewScryptIdentity(w.net.Passphrase)
+	w.ok(err)
+	plain, err := age.Decrypt(f, id)
+	w.ok(err)
+	z, err := zstd.NewReader(plain)
+	w.ok(err)
+	defer z.Close()
+	entries := 0
+	for r := tar.NewReader(z); ; entries++ {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		w.ok(err)
+		b, err := io.ReadAll(r)
+		w.ok(err)
+		for what, s := range secret {
+			if leaks(b, s) {
+				w.Errorf("%s is in %s of %s", what, h.Name, file)
+			}
+		}
+	}
+	to := w.backupOf(i, file)
+	to.Dir = filepath.Join(w.TempDir(), "unpacked")
+	_, err = backup.Restore(w.ctx, to)
+	w.ok(err)
+	w.searchFolder(to.Dir, i, secret)
+	if entries < 10 {
+		w.Errorf("%d entries in %s: too few to be a backup", entries, file)
+	}
 }
 
 func (w *world) members() (out []protocol.MemberID) {
