@@ -272,6 +272,39 @@ func TestWholeNetworkRestored(t *testing.T) {
 	w.noOffences(dir)
 }
 
+// A backup is restored elsewhere though the node still runs. The restored one finds that the others are connected to the first, signs nothing and says
+// what is wrong; when the first is stopped, it takes its place.
+func TestRestoredBesideTheOldOne(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	w := startWorld(t, devConfig(dir, 4))
+	p := w.patient()
+	o := w.backupOf(3, w.backUp(3))
+	o.Dir = filepath.Join(t.TempDir(), "twin")
+	w.write(p, 3, group("labs", "by-the-old-one"))
+	_, err := backup.Restore(w.ctx, o)
+	w.ok(err)
+	known, err := consensus.LastSigned(filepath.Join(o.Dir, "engine"))
+	w.ok(err)
+	twin, err := w.net.StartTwin(3, o.Dir)
+	w.ok(err)
+	defer func() { w.ok(twin.Stop()) }()
+	w.eventually("it finds the old one", func() bool {
+		return slices.ContainsFunc(twin.Health().Problems, func(s string) bool { return strings.Contains(s, "another with the same keys") })
+	})
+	w.write(p, 3, group("labs", "still-by-the-old-one"))
+	if signed, err := consensus.LastSigned(filepath.Join(o.Dir, "engine")); err != nil || signed != known {
+		t.Fatalf("it signed for height %d, %v", signed, err)
+	}
+	w.ok(w.net.StopNode(3))
+	before, err := consensus.LastSigned(filepath.Join(w.folder(3), "engine"))
+	w.ok(err)
+	w.eventually("it takes the old one's place", func() bool { return twin.Health().OK })
+	if after, err := consensus.LastSigned(filepath.Join(o.Dir, "engine")); err != nil || after <= before {
+		t.Errorf("the old one signed up to height %d, the new one begins at %d; %v", before, after, err)
+	}
+}
+
 // The mark counts by being there; only the exact statement makes it more. Enough others means: even if as many of them lie as may, one honest
 // node is among them of those without whom this one could not have signed.
 func TestMarkOfARestoredFolder(t *testing.T) {
