@@ -93,7 +93,7 @@ than four nodes counts as lost with one of them). You then state that nothing th
 Each node waits for the N, and they go on where the newest of them was. If another node still runs, or a newer folder turns up later, the network can
 split into two that both look right: say it only when it is so. Wallets that saw a later state will say that the log was rolled back, and they are right.
 
-New for each restored member: give new one-time codes to patients who still wait to claim their journals; the old ones are dead.`,
+Patients of this member who still wait to claim their journals need new one-time codes: the old ones are dead.`,
 		Example: `
 anamnesis restore meridian.backup --dir anamnesis-dev/nodes/meridian-laboratory`,
 		Args: cobra.ExactArgs(1),

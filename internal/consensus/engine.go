@@ -3,6 +3,7 @@ package consensus
 import (
 	"bytes"
 	"crypto/ed25519"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
@@ -39,6 +40,7 @@ type engine struct {
 	sw         *p2p.Switch
 	signer     *signer
 	listenAddr p2p.NetAddress
+	instance   string // tells this run of the node from others with the same key
 }
 
 const (
@@ -225,10 +227,11 @@ func (e *engine) connect(cfg *Config, state sm.State, reactors map[string]p2p.Re
 		return fmt.Errorf("%w: listen address: %w", ErrConfig, err)
 	}
 	e.listenAddr = *addr
+	e.instance = "anamnesis-" + rand.Text()
 	info := p2p.DefaultNodeInfo{
 		ProtocolVersion: p2p.NewProtocolVersion(version.P2PProtocol, state.Version.Consensus.Block, state.Version.Consensus.App),
 		DefaultNodeID:   key.ID(), ListenAddr: cfg.Listen, Network: cfg.Genesis.ChainID,
-		Version: version.TMCoreSemVer, Moniker: "anamnesis",
+		Version: version.TMCoreSemVer, Moniker: e.instance,
 		Other: p2p.DefaultNodeInfoOther{TxIndex: "off"},
 	}
 	for _, r := range reactors {
@@ -261,6 +264,19 @@ func (e *engine) connect(cfg *Config, state sm.State, reactors map[string]p2p.Re
 	e.sw.SetNodeInfo(info)
 	e.sw.SetNodeKey(&key)
 	return nil
+}
+
+// instanceOf is the run of the node with the key that is connected, "" if none is.
+func (e *engine) instanceOf(key ed25519.PublicKey) string {
+	p := e.sw.Peers().Get(peerID(key))
+	if p == nil {
+		return ""
+	}
+	info, ok := p.NodeInfo().(p2p.DefaultNodeInfo)
+	if !ok {
+		return ""
+	}
+	return info.Moniker
 }
 
 func peerID(key ed25519.PublicKey) p2p.ID { return p2p.PubKeyToID(cmted25519.PubKey(key)) }

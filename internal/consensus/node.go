@@ -2,6 +2,7 @@ package consensus
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -232,6 +233,12 @@ func (n *Node) Release(height uint64) error {
 	}
 	return n.engine.signer.release(int64(height))
 }
+
+// Instance tells this run of the node from others with the same keys: to the other nodes they are one, and only one of them is connected.
+func (n *Node) Instance() string { return n.engine.instance }
+
+// InstanceOf is the Instance of the node with this key that is connected to this one, "" if none is.
+func (n *Node) InstanceOf(key ed25519.PublicKey) string { return n.engine.instanceOf(key) }
 
 // Decided is the newest block that this node has: its height, and the signatures of over two thirds of the validators, which [CheckDecided]
 // checks. Height 0 has none.

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 
 	"github.com/anamnesis-health/anamnesis/internal/custodian"
 	"github.com/anamnesis-health/anamnesis/internal/vault"
@@ -26,6 +27,21 @@ func (n *Node) Replicator() *vault.Replicator { return n.replicator }
 
 // Sweep removes what no record names.
 func (n *Node) Sweep(ctx context.Context) (vault.Swept, error) { return n.sweep(ctx) }
+
+// StartTwin starts a node with the i-th node's keys on another folder, on ports of its own. The caller stops it.
+func (d *DevNet) StartTwin(i int, dir string) (*Node, error) {
+	var at Addresses
+	for _, a := range []*string{&at.Engine, &at.Peer, &at.Gateway} {
+		l, err := listen("127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		if *a = l.Addr().String(); l.Close() != nil {
+			return nil, errors.New("the port stays taken")
+		}
+	}
+	return Start(Config{Dir: dir, Keys: d.keys[i], Genesis: d.Genesis, Self: at, Addresses: d.addresses, Gather: true})
+}
 
 // NodeKeys are the i-th node's private keys.
 func (d *DevNet) NodeKeys(i int) *Keys { return d.keys[i] }

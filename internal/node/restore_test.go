@@ -1,14 +1,19 @@
 package node_test
 
 import (
+	"archive/tar"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"filippo.io/age"
+	"github.com/klauspost/compress/zstd"
 
 	"github.com/anamnesis-health/anamnesis/internal/api"
 	"github.com/anamnesis-health/anamnesis/internal/backup"
@@ -86,11 +91,7 @@ func TestRestoredFromBackup(t *testing.T) {
 		t.Fatalf("%+v %v", e, err)
 	}
 	for i, b := range backups {
-		to := w.backupOf(i, b)
-		to.Dir = filepath.Join(t.TempDir(), "unpacked")
-		_, err := backup.Restore(w.ctx, to)
-		w.ok(err)
-		w.searchFolder(to.Dir, i, traces)
+		w.searchBackup(i, b, traces)
 	}
 
 	w.ok(w.net.StopNode(3))
@@ -163,7 +164,49 @@ func TestRestoredFromBackup(t *testing.T) {
 	}
 	w.ok(w.net.Stop())
 	w.searchFolders(traces)
+	late := w.backupOf(3, filepath.Join(t.TempDir(), "late"))
+	_, err = backup.Write(w.ctx, late)
+	w.ok(err)
+	w.searchBackup(3, late.File, traces)
 	w.noOffences(dir)
+}
+
+// searchBackup looks through what is in a backup as it lies there, with stock parts, and through the folder that it makes, row by row.
+func (w *world) searchBackup(i int, file string, secret map[string][]byte) {
+	w.Helper()
+	f, err := os.Open(file)
+	w.ok(err)
+	defer func() { _ = f.Close() }()
+	id, err := age.NewScryptIdentity(w.net.Passphrase)
+	w.ok(err)
+	plain, err := age.Decrypt(f, id)
+	w.ok(err)
+	z, err := zstd.NewReader(plain)
+	w.ok(err)
+	defer z.Close()
+	entries := 0
+	for r := tar.NewReader(z); ; entries++ {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		w.ok(err)
+		b, err := io.ReadAll(r)
+		w.ok(err)
+		for what, s := range secret {
+			if leaks(b, s) {
+				w.Errorf("%s is in %s of %s", what, h.Name, file)
+			}
+		}
+	}
+	to := w.backupOf(i, file)
+	to.Dir = filepath.Join(w.TempDir(), "unpacked")
+	_, err = backup.Restore(w.ctx, to)
+	w.ok(err)
+	w.searchFolder(to.Dir, i, secret)
+	if entries < 10 {
+		w.Errorf("%d entries in %s: too few to be a backup", entries, file)
+	}
 }
 
 func (w *world) members() (out []protocol.MemberID) {
@@ -227,6 +270,39 @@ func TestWholeNetworkRestored(t *testing.T) {
 	w.complete(2, p)
 	w.ok(w.net.Stop())
 	w.noOffences(dir)
+}
+
+// A backup is restored elsewhere though the node still runs. The restored one finds that the others are connected to the first, signs nothing and says
+// what is wrong; when the first is stopped, it takes its place.
+func TestRestoredBesideTheOldOne(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	w := startWorld(t, devConfig(dir, 4))
+	p := w.patient()
+	o := w.backupOf(3, w.backUp(3))
+	o.Dir = filepath.Join(t.TempDir(), "twin")
+	w.write(p, 3, group("labs", "by-the-old-one"))
+	_, err := backup.Restore(w.ctx, o)
+	w.ok(err)
+	known, err := consensus.LastSigned(filepath.Join(o.Dir, "engine"))
+	w.ok(err)
+	twin, err := w.net.StartTwin(3, o.Dir)
+	w.ok(err)
+	defer func() { w.ok(twin.Stop()) }()
+	w.eventually("it finds the old one", func() bool {
+		return slices.ContainsFunc(twin.Health().Problems, func(s string) bool { return strings.Contains(s, "another with the same keys") })
+	})
+	w.write(p, 3, group("labs", "still-by-the-old-one"))
+	if signed, err := consensus.LastSigned(filepath.Join(o.Dir, "engine")); err != nil || signed != known {
+		t.Fatalf("it signed for height %d, %v", signed, err)
+	}
+	w.ok(w.net.StopNode(3))
+	before, err := consensus.LastSigned(filepath.Join(w.folder(3), "engine"))
+	w.ok(err)
+	w.eventually("it takes the old one's place", func() bool { return twin.Health().OK })
+	if after, err := consensus.LastSigned(filepath.Join(o.Dir, "engine")); err != nil || after <= before {
+		t.Errorf("the old one signed up to height %d, the new one begins at %d; %v", before, after, err)
+	}
 }
 
 // The mark counts by being there; only the exact statement makes it more. Enough others means: even if as many of them lie as may, one honest

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/anamnesis-health/anamnesis/internal/consensus"
@@ -29,6 +30,9 @@ import (
 //
 // Therefore it signs no vote up to height c+2, for ever, and nothing else before its own ledger has executed block c+2. Nodes that are held
 // themselves do not answer: they have forgotten what they knew.
+//
+// An answer counts only from a node that is connected to this very run of the node: if the old one still lives somewhere, it is the one connected,
+// and the restored one stays silent.
 //
 // If every node was lost there is nobody who has not forgotten. The operators then state that nothing exists beyond the newest of their backups:
 // each node waits for all of them, and signs nothing up to the newest one's last block.
@@ -97,6 +101,7 @@ type regained struct {
 
 	mu      sync.Mutex // guards what follows
 	decided map[protocol.MemberID]uint64
+	twin    bool   // another node with the same keys is connected to one of those who answered last
 	floor   uint64 // 0: not known yet
 }
 
@@ -143,6 +148,8 @@ func (r *regained) problem(nodes int) (string, bool) {
 	switch {
 	case nodes < RestoredNodesMin && r.allLost == 0:
 		return fmt.Sprintf("the node was restored from a backup, and a network of %d cannot tell what it signed since; see `anamnesis restore --help`, --all-lost", nodes), true
+	case r.twin:
+		return "the node was restored from a backup, and another with the same keys is connected to the others: stop one of the two", true
 	case r.floor == 0:
 		return fmt.Sprintf(says+"%d other nodes have said how far they are (%d have)", r.need(nodes), len(r.decided)), true
 	}
@@ -221,10 +228,14 @@ func (n *Node) askDecided(ctx context.Context) (uint64, error) {
 	for {
 		within, cancel := context.WithTimeout(ctx, sizeWait)
 		var all sync.WaitGroup
+		var twin atomic.Bool
 		for _, p := range n.peerList() {
 			all.Go(func() {
-				height, err := p.decided(within, EngineGenesis(n.cfg.Genesis))
+				height, err := p.decided(within, EngineGenesis(n.cfg.Genesis), n.engine.Instance())
 				if err != nil {
+					if errors.Is(err, errTwin) {
+						twin.Store(true)
+					}
 					n.log.Debug("a node does not say how far it is", "member", p.id, "error", err)
 					return
 				}
@@ -235,6 +246,9 @@ func (n *Node) askDecided(ctx context.Context) (uint64, error) {
 		}
 		all.Wait()
 		cancel()
+		n.regained.mu.Lock()
+		n.regained.twin = twin.Load()
+		n.regained.mu.Unlock()
 		if floor, enough := n.regained.settle(len(n.cluster()), own); enough {
 			return floor, nil
 		}
@@ -291,13 +305,28 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// decided asks a node for its newest block, and checks that it is one.
-func (p *peer) decided(ctx context.Context, g consensus.Genesis) (height uint64, err error) {
+// instanceHeader names the run of the asking node that the answering one is connected to.
+const instanceHeader = "Anamnesis-Instance"
+
+var (
+	errNotConnected = errors.New("the other node is not connected to this one yet")
+	errTwin         = errors.New("the other node is connected to another one with this node's keys")
+)
+
+// decided asks a node for its newest block, and checks that it is one, and that the node is connected to this run of this one.
+func (p *peer) decided(ctx context.Context, g consensus.Genesis, instance string) (height uint64, err error) {
 	res, err := p.do(ctx, http.MethodGet, "/decided", nil, -1)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { _ = res.Body.Close() }()
+	switch res.Header.Get(instanceHeader) {
+	case instance:
+	case "":
+		return 0, errNotConnected
+	default:
+		return 0, errTwin
+	}
 	proof, err := io.ReadAll(io.LimitReader(res.Body, consensus.DecidedBytesMax+1))
 	if err != nil || len(proof) == 0 {
 		return 0, err
@@ -305,16 +334,18 @@ func (p *peer) decided(ctx context.Context, g consensus.Genesis) (height uint64,
 	return consensus.CheckDecided(g, proof)
 }
 
-func (n *Node) serveDecided(w http.ResponseWriter, _ *http.Request) {
+func (n *Node) serveDecided(w http.ResponseWriter, r *http.Request) {
 	if n.regained.held() && n.regained.allLost == 0 {
 		problem(w, http.StatusServiceUnavailable, "held", "this node was restored itself and has forgotten what it knew", "")
 		return
 	}
-	_, proof, err := n.engine.Decided()
-	if err != nil {
+	asker, err1 := peerKey(*r.TLS)
+	_, proof, err2 := n.engine.Decided()
+	if err := errors.Join(err1, err2); err != nil {
 		problem(w, http.StatusServiceUnavailable, "engine", "the newest block cannot be read", "")
 		return
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set(instanceHeader, n.engine.InstanceOf(asker[:]))
 	_, _ = w.Write(proof)
 }
