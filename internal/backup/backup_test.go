@@ -85,6 +85,11 @@ func (s *small) make() error {
 		}
 		s.erased = append(s.erased, h)
 	}
+	together := []vault.Hash{{77, 1}, {3, 1}, {200, 1}}
+	if err := v.DeleteAll(ctx, together); err != nil {
+		return err
+	}
+	s.erased = append(s.erased, together...)
 	s.vaultFile, s.claim = "ciphertext-of-a-patient", "a-package-of-a-code"
 	for name, content := range map[string]string{"vault/files/aa/" + strings.Repeat("aa", 32): s.vaultFile, "vault/quarantine/bb/" + strings.Repeat("bb", 32): s.vaultFile,
 		"secrets/claim-" + strings.Repeat("c", 32): s.claim, "secrets/claim-of-" + strings.Repeat("d", 32): s.claim, "notes": "the operator's"} {

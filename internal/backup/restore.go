@@ -273,8 +273,12 @@ func (r *restoration) tombstones(ctx context.Context) error {
 	if len(raw)%size != 0 {
 		err = fmt.Errorf("%w: %s has a broken end", ErrDamaged, tombstonesFile)
 	}
+	var page []vault.Hash
 	for at := 0; at+size <= len(raw) && err == nil; at += size {
-		err = v.Delete(ctx, vault.Hash(raw[at:]))
+		if page = append(page, vault.Hash(raw[at:])); len(page) == vault.DeleteFilesMax || at+size == len(raw) {
+			err = v.DeleteAll(ctx, page)
+			page = page[:0]
+		}
 	}
 	return errors.Join(err, v.Close())
 }

@@ -3,6 +3,7 @@ package vault
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -252,29 +253,51 @@ func (d *dirSync) wait(sync func() error) error {
 	return nil
 }
 
-// Tombstones are the erased files of a vault in a folder, in the order of their hashes. It reads the folder as it lies there, and changes
-// nothing: for a copy of what a stopped node has erased. A folder that is not there has none.
-func Tombstones(dir string) (erased []Hash, err error) {
-	shards, err := os.ReadDir(filepath.Join(dir, tombstones))
+// Tombstones are the erased files of a vault in a folder, each once, in the order of their hashes: those with a tombstone of their own and
+// those in lists. It reads the folder as it lies there, and changes nothing: for a copy of what a stopped node has erased. A folder that is
+// not there has none.
+func Tombstones(dir string) (out []Hash, err error) {
+	if err := objectsIn(dir, tombstones, func(h Hash, _ string) error { out = append(out, h); return nil }); err != nil {
+		return nil, err
+	}
+	err = objectsIn(dir, graves, func(_ Hash, path string) error {
+		f, err := os.Open(path)
+		if err != nil {
+			return fmt.Errorf("vault: tombstones: %w", err)
+		}
+		defer func() { _ = f.Close() }()
+		list, err := io.ReadAll(io.LimitReader(f, graveBytesMax))
+		out = append(out, gravesIn(list)...)
+		return err
+	})
+	slices.SortFunc(out, compareHashes)
+	return slices.Compact(out), err
+}
+
+// objectsIn visits the objects of a class that lie in a vault's folder.
+func objectsIn(dir, class string, do func(h Hash, path string) error) error {
+	shards, err := os.ReadDir(filepath.Join(dir, class))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("vault: tombstones: %w", err)
+		return fmt.Errorf("vault: %s: %w", class, err)
 	}
-	for _, shard := range shards { // both listings come in order
+	for _, shard := range shards {
 		if !shard.IsDir() {
 			continue
 		}
-		names, err := os.ReadDir(filepath.Join(dir, tombstones, shard.Name()))
+		names, err := os.ReadDir(filepath.Join(dir, class, shard.Name()))
 		if err != nil {
-			return nil, fmt.Errorf("vault: tombstones: %w", err)
+			return fmt.Errorf("vault: %s: %w", class, err)
 		}
 		for _, n := range names {
-			if h, ok := hashOf(tombstones + "/" + shard.Name() + "/" + n.Name()); ok {
-				erased = append(erased, h)
+			if h, ok := hashOf(class + "/" + shard.Name() + "/" + n.Name()); ok {
+				if err := do(h, filepath.Join(dir, class, shard.Name(), n.Name())); err != nil {
+					return err
+				}
 			}
 		}
 	}
-	return erased, nil
+	return nil
 }

@@ -361,11 +361,14 @@ func TestTombstones(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []Hash{{0}, {1, 1}, {1, 2}, {255}}
-	for _, i := range []int{2, 0, 3, 1} {
+	want := []Hash{{0}, {1, 1}, {1, 2}, {7}, {8}, {255}}
+	for _, i := range []int{2, 0, 5, 1} {
 		if err := v.Delete(t.Context(), want[i]); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := v.DeleteAll(t.Context(), []Hash{{8}, {255}, {7}}); err != nil { // a list, of which one has a tombstone already
+		t.Fatal(err)
 	}
 	if err := v.Close(); err != nil {
 		t.Fatal(err)
