@@ -265,7 +265,7 @@ func (n *Notifier) queue(tx *sql.Tx, s ledger.Stored) error {
 // cutOff ends what a device asked for when it is cut off, without a last word: it may be a thief's.
 func (n *Notifier) cutOff(tx *sql.Tx, e protocol.Entry) error {
 	var a protocol.RevokeDevice
-	if e.Type != protocol.TypeRevokeDevice || protocol.Decode(e.Action, &a) != nil {
+	if device := e.Type == protocol.TypeRevokeDevice && protocol.Decode(e.Action, &a) == nil; !device {
 		return nil
 	}
 	if _, err := tx.Exec("DELETE FROM waiting WHERE subscription IN (SELECT id FROM subscriptions WHERE journal = ? AND asker = ?)", e.Journal[:], a.Key[:]); err != nil {
