@@ -145,8 +145,9 @@ func (v *Vault) bury(ctx context.Context, hashes []Hash) error {
 
 // expungeAll removes all bytes of files, durably. Each is removed under its lock, so that nobody puts a copy aside that is looked at just then.
 func (v *Vault) expungeAll(ctx context.Context, hashes []Hash) error {
-	keys := make([]string, len(hashes), 2*len(hashes))
-	var mu sync.Mutex // guards keys beyond the files'
+	keys := make([]string, len(hashes))
+	var mu sync.Mutex // guards aside
+	var aside []string
 	group, within := errgroup.WithContext(ctx)
 	group.SetLimit(parallelMax)
 	for i, h := range hashes {
@@ -162,10 +163,10 @@ func (v *Vault) expungeAll(ctx context.Context, hashes []Hash) error {
 			if _, err := v.store.drop(within, fileKey(h)); err != nil {
 				return err
 			}
-			aside, err := v.store.drop(within, quarantineKey(h))
-			if aside {
+			was, err := v.store.drop(within, quarantineKey(h))
+			if was {
 				mu.Lock()
-				keys = append(keys, quarantineKey(h))
+				aside = append(aside, quarantineKey(h))
 				mu.Unlock()
 			}
 			if err == nil && v.isQuarantined(h) {
@@ -179,7 +180,7 @@ func (v *Vault) expungeAll(ctx context.Context, hashes []Hash) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	return v.store.settleAll(keys)
+	return v.store.settleAll(append(keys, aside...))
 }
 
 // A list of tombstones is a line that says what it is, and a line for each file. Its name is its hash.

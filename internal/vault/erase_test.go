@@ -227,8 +227,14 @@ func TestErasingManyFails(t *testing.T) {
 			}
 			f := v.store.folder
 			f.fsync, f.fsyncDir, f.unlink = (*os.File).Sync, syncDirectory, os.Remove
+			var mu sync.Mutex
 			synced := map[string]bool{}
-			f.fsyncDir = func(p string) error { synced[p] = true; return syncDirectory(p) }
+			f.fsyncDir = func(p string) error {
+				mu.Lock()
+				synced[p] = true
+				mu.Unlock()
+				return syncDirectory(p)
+			}
 			if err := v.DeleteAll(t.Context(), all); err != nil {
 				t.Fatal(err)
 			}
