@@ -180,7 +180,7 @@ func (v *Vault) expungeAll(ctx context.Context, hashes []Hash) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	return v.store.settleAll(append(keys, aside...))
+	return v.store.settleAll(slices.Concat(keys, aside))
 }
 
 // A list of tombstones is a line that says what it is, and a line for each file. Its name is its hash.
