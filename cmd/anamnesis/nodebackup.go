@@ -72,7 +72,7 @@ func (c *cli) backupNode(ctx context.Context, o backup.Options) (err error) {
 		v.Bytes = info.Size()
 	}
 	return c.show(v, func(out io.Writer) {
-		fmt.Fprintf(out, "%s: the node of %s at block %d, %d entries, %s. The node may start again.\n", printable(v.File), printable(v.Name), v.Height, v.Entries, byteSize(v.Bytes))
+		fmt.Fprintf(out, "%s: the node of %s at block %d, %d entries, %s. The node may start again.\n", printable(v.File), printable(v.Name), v.Height, v.Entries, size(uint64(v.Bytes)))
 	})
 }
 
@@ -154,17 +154,6 @@ func (c *cli) steps(o *backup.Options) (done func()) {
 		b.set(n)
 	}
 	return func() { b.done() }
-}
-
-// byteSize is a size for people.
-func byteSize(n int64) string {
-	switch {
-	case n >= 1<<30:
-		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
-	case n >= 1<<20:
-		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
-	}
-	return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
 }
 
 // ofBackups: what keeps a node's folder from being backed up or restored.

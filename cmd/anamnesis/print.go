@@ -216,8 +216,10 @@ func size(bytes uint64) string {
 		return fmt.Sprintf("%d B", bytes)
 	case bytes < 10<<20:
 		return fmt.Sprintf("%d kB", bytes>>10)
+	case bytes < 10<<30:
+		return fmt.Sprintf("%d MB", bytes>>20)
 	}
-	return fmt.Sprintf("%d MB", bytes>>20)
+	return fmt.Sprintf("%d GB", bytes>>30)
 }
 
 // short is the beginning of an id, enough for the commands that take one.
