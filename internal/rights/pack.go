@@ -151,17 +151,22 @@ func (p *pack) journal(folder string, made uint64, j *Journal) error {
 	return nil
 }
 
-// foldersOf gives each journal a folder that is a valid name everywhere, and its own.
+// foldersOf gives each journal a folder that is a valid name everywhere, and its own: also where case does not count, and where devices have names.
 func foldersOf(journals []Journal) (out []string) {
 	for _, j := range journals {
 		name := safeName(j.Name, "journal")
-		if slices.Contains(out, name) {
+		taken := func(other string) bool { return strings.EqualFold(name, other) }
+		if slices.ContainsFunc(out, taken) || slices.ContainsFunc(deviceNames, taken) {
 			name += "-" + j.ID.String()[:8]
 		}
 		out = append(out, name)
 	}
 	return out
 }
+
+// deviceNames are no names for folders on Windows (Microsoft, "Naming Files, Paths, and Namespaces").
+var deviceNames = []string{"con", "prn", "aux", "nul", "com1", "com2", "com3", "com4", "com5", "com6", "com7", "com8", "com9", "lpt1", "lpt2", "lpt3", "lpt4", "lpt5",
+	"lpt6", "lpt7", "lpt8", "lpt9"}
 
 const nameBytesMax = 40
 

@@ -334,3 +334,16 @@ func TestPack(t *testing.T) {
 		t.Error("a pack without its export:", err)
 	}
 }
+
+// Folders are apart on every file system.
+func TestFoldersOfJournals(t *testing.T) {
+	var list []Journal
+	for i, name := range []string{"Main", "main", "../../etc", "Nul", "☃", "", strings.Repeat("x", 90), "my son"} {
+		list = append(list, Journal{Name: name, ID: protocol.JournalID{byte(i + 1)}})
+	}
+	got := foldersOf(list)
+	want := []string{"Main", "main-02000000", "etc", "Nul-04000000", "journal", "journal-06000000", strings.Repeat("x", 40), "my-son"}
+	if !slices.Equal(got, want) {
+		t.Errorf("folders\n%q\nwant\n%q", got, want)
+	}
+}
