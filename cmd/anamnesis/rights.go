@@ -313,7 +313,9 @@ func printCanRead(out io.Writer, can *rights.CanRead) {
 	for _, m := range can.Partial {
 		fmt.Fprintf(out, "The people of %s could not be asked for: what the contracts say of them stands above.\n", printable(m))
 	}
-	fmt.Fprintln(out, "`anamnesis consent revoke CONTRACT` ends one, `anamnesis rights withdraw` everything.")
+	if len(can.Rules) > 0 {
+		fmt.Fprintln(out, "`anamnesis consent revoke CONTRACT` ends one, `anamnesis rights withdraw` everything.")
+	}
 }
 
 func (c *cli) rightsWithdraw() *cobra.Command {
@@ -352,7 +354,7 @@ anamnesis rights withdraw --reading --yes`,
 				fmt.Fprintf(out, "Withdrawn: %s, %s%s. Nobody but you can read now.\n", plural(len(done.Contracts), "contract"), count(len(done.Delegates), "delegate", "delegates"), card)
 			}
 			if len(done.Remaining) > 0 {
-				fmt.Fprintf(out, "%s to add records stays, as you asked.\n", count(len(done.Remaining), "contract", "contracts"))
+				fmt.Fprintf(out, "Left, as you asked: %s to add records.\n", count(len(done.Remaining), "contract", "contracts"))
 			}
 		})
 	})

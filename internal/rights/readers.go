@@ -133,7 +133,11 @@ func WhoCanRead(r *proof.Report, h protocol.Handle, in Registry, now uint64, nam
 	}
 	classes := classesOf(h)
 	out.delegates(s, classes, now)
-	groups, counts := shelve(s, h, now)
+	shelves := shelve(s, h, now)
+	groups := make([][]consent.Resource, len(shelves))
+	for i, one := range shelves {
+		groups[i] = one.resources
+	}
 	for _, who := range in.principals(now) {
 		var opens []Opens
 		plain := false
@@ -142,8 +146,8 @@ func WhoCanRead(r *proof.Report, h protocol.Handle, in Registry, now uint64, nam
 				continue
 			}
 			plain = plain || len(o.Purposes) > 0
-			opens = append(opens, Opens{Class: string(fhir.Classes()[i]), Records: min(o.Opens, counts[i]), Of: counts[i], Purposes: list(o.Purposes), Glass: o.Glass,
-				Contracts: o.Contracts})
+			of := shelves[i].records
+			opens = append(opens, Opens{Class: shelves[i].class, Records: min(o.Opens, of), Of: of, Purposes: list(o.Purposes), Glass: o.Glass, Contracts: o.Contracts})
 		}
 		if len(opens) > 0 {
 			out.People = append(out.People, Person{Recipient: who.Recipient, Opens: opens, Glass: !plain})
@@ -213,24 +217,36 @@ func classesOf(h protocol.Handle) map[protocol.Label]string {
 	return out
 }
 
-// shelve lays out the records by class, in the order of fhir.Classes. A class without records stands there as one that may come.
-func shelve(s proof.Standing, h protocol.Handle, now uint64) (groups [][]consent.Resource, counts []int) {
-	for _, c := range fhir.Classes() {
-		label := h.Label(string(c))
-		var group []consent.Resource
-		for _, r := range s.Records {
-			if r.Label == label {
-				group = append(group, consent.Resource{Journal: h.Journal, Label: label, Record: r.As, Author: r.Author, Recorded: r.Recorded})
-			}
-		}
-		counts = append(counts, len(group))
-		if len(group) == 0 {
-			group = []consent.Resource{{Journal: h.Journal, Label: label, Recorded: now}}
-		}
-		groups = append(groups, group)
-	}
-	return groups, counts
+// shelf is a class with its records. One without records has one that may come, as contracts judge by records.
+type shelf struct {
+	class     string
+	resources []consent.Resource
+	records   int
 }
+
+// shelve lays out the records by class, in the order of fhir.Classes; last, if there are any, those under labels that are no class.
+func shelve(s proof.Standing, h protocol.Handle, now uint64) (out []shelf) {
+	classes := classesOf(h)
+	by := map[string][]consent.Resource{}
+	for _, r := range s.Records {
+		class := cmp.Or(classes[r.Label], noClass)
+		by[class] = append(by[class], consent.Resource{Journal: h.Journal, Label: r.Label, Record: r.As, Author: r.Author, Recorded: r.Recorded})
+	}
+	for _, c := range fhir.Classes() {
+		one := shelf{class: string(c), resources: by[string(c)], records: len(by[string(c)])}
+		if one.records == 0 {
+			one.resources = []consent.Resource{{Journal: h.Journal, Label: h.Label(one.class), Recorded: now}}
+		}
+		out = append(out, one)
+	}
+	if odd := by[noClass]; len(odd) > 0 {
+		out = append(out, shelf{class: noClass, resources: odd, records: len(odd)})
+	}
+	return out
+}
+
+// noClass stands for the labels that a member made up: contracts over all classes let such records be read.
+const noClass = "records of no known class"
 
 type asker struct {
 	Recipient

@@ -347,3 +347,21 @@ func TestFoldersOfJournals(t *testing.T) {
 		t.Errorf("folders\n%q\nwant\n%q", got, want)
 	}
 }
+
+// A record under a label that a member made up is no reason to say less about who could read it.
+func TestShelvesHoldEveryRecord(t *testing.T) {
+	h := protocol.Handle{Journal: protocol.JournalID{1}, Key: protocol.LabelKey{2}}
+	allergies := h.Label(string(fhir.Allergies))
+	s := proof.Standing{Records: []proof.StandingRecord{{As: protocol.RecordID{1}, Label: allergies}, {As: protocol.RecordID{2}, Label: allergies},
+		{As: protocol.RecordID{3}, Label: protocol.Label{9}}}}
+	got := map[string]int{}
+	for _, one := range shelve(s, h, start) {
+		got[one.class] = one.records
+		if len(one.resources) == 0 {
+			t.Errorf("%s: nothing to judge", one.class)
+		}
+	}
+	if len(got) != len(fhir.Classes())+1 || got[string(fhir.Allergies)] != 2 || got[noClass] != 1 {
+		t.Errorf("shelves %v", got)
+	}
+}
