@@ -6,7 +6,7 @@ GOLANGCI_LINT_VERSION := v2.15.0
 GOVULNCHECK_VERSION   := v1.9.0
 # Packages whose tests run under the race detector too: those where goroutines meet. Not internal/node: at debug level the engine (CometBFT
 # v0.40.0) logs pointers to its live round state, and a test that reads everything logged trips over that.
-RACE    := ./internal/vault ./internal/gateway ./internal/custodian ./internal/translog ./internal/ledger ./internal/ledger/state
+RACE    := ./internal/vault ./internal/gateway ./internal/notify ./internal/custodian ./internal/translog ./internal/ledger ./internal/ledger/state
 
 .PHONY: build demo test unit race lint vuln wasm bench soak clean need-go
 

@@ -59,7 +59,10 @@ func (s *script) envelope(line string) *protocol.Verified {
 		journal = by.Journal()
 	}
 	if in, ok := head.args["in"]; ok {
-		journal = protocol.JournalID(s.id(in))
+		journal = protocol.JournalID{}
+		if in != "none" {
+			journal = s.id(in)
+		}
 	}
 	var actions []protocol.Action
 	for _, text := range strings.Split(after, " & ") {

@@ -169,9 +169,7 @@ func (s *script) matrix(d *datadriven.TestData) string {
 			} else if guardian, of, ok := strings.Cut(a, "→"); ok {
 				head = guardian + " for=" + of
 			}
-			if in != "" {
-				head += " in=" + in
-			}
+			head += " in=" + cmp.Or(in, "none")
 			v := s.envelope(head + ": " + actions)
 			for _, a := range v.Body.Actions {
 				s.tried[a.Type] = true

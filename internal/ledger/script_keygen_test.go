@@ -21,7 +21,7 @@ type ceremony struct {
 
 // keygenAction makes the actions of key generation:
 //
-//	offer [broken] | deal [of=m2] [broken] | accept 1,2,3 | complain 2 | reveal 1 [broken]    generation=N epoch=N
+//	offer [broken] | deal [of=m2] [broken] | accept 1,2,3 | complain 2 | reveal 1 [of=m2] [broken]    generation=N epoch=N
 func (s *script) keygenAction(by *ledgertest.Who, w words) protocol.Action {
 	generation, epoch := uint32(number(cmp.Or(w.args["generation"], "1"))), uint32(number(cmp.Or(w.args["epoch"], "1")))
 	broken := w.args["broken"] != ""
@@ -53,7 +53,7 @@ func (s *script) keygenAction(by *ledgertest.Who, w words) protocol.Action {
 	case "complain":
 		return &protocol.Complain{Generation: generation, Epoch: epoch, Dealer: one()}
 	case "reveal":
-		share := must(s.dealing(by.Name).Reveal(int(one())))
+		share := must(s.dealing(cmp.Or(w.args["of"], by.Name)).Reveal(int(one())))
 		if broken {
 			share[0] ^= 1
 		}
