@@ -336,7 +336,7 @@ anamnesis rights withdraw --reading --yes`,
 		if err != nil {
 			return err
 		}
-		if err := c.confirm(fmt.Sprintf("Withdraw everything in journal %q? Nobody but you will read it, emergency teams neither.", p.journal.Nickname)); err != nil {
+		if err := c.confirm(fmt.Sprintf("Nobody but you will be able to read journal %q, emergency teams neither. Withdraw everything?", p.journal.Nickname)); err != nil {
 			return err
 		}
 		done, err := p.WithdrawAll(ctx, p.keys, reading)

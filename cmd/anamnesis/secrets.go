@@ -122,7 +122,7 @@ func (c *cli) confirm(question string) error {
 		return nil
 	}
 	if !isTerminal(c.in) {
-		return &failure{Code: "not-confirmed", Title: "this needs a confirmation, and there is no terminal to ask at", Detail: "Look at it, then add --yes.", exit: exitUsage}
+		return &failure{Code: "not-confirmed", Title: "this needs a confirmation, and there is no terminal to ask at", Detail: question + " Add --yes to say so.", exit: exitUsage}
 	}
 	fmt.Fprint(c.err, question+" [y/N] ")
 	line, err := bufio.NewReader(io.LimitReader(c.in, 1<<10)).ReadString('\n')

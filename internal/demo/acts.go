@@ -383,7 +383,8 @@ func (p *play) readBackEverything(ctx context.Context) (string, error) {
 		p.ResourcesRead, len(p.cast), time.Since(start).Seconds()), nil
 }
 
-// expiresByItself waits, writing nothing, until the ledger itself ends the short contract; then the doctor is refused.
+// expiresByItself waits, writing nothing, until the ledger itself has written down the end of the short contract; then the doctor is refused.
+// Before that entry a request might still be judged by the time of the last block, which is up to a second behind the clock.
 func (p *play) expiresByItself(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -392,7 +393,7 @@ func (p *play) expiresByItself(ctx context.Context) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if slices.ContainsFunc(rows, func(c contractRow) bool { return c.Template == 1 && c.State == "ended" }) {
+		if slices.ContainsFunc(rows, func(c contractRow) bool { return c.Template == 1 && c.Over != 0 }) {
 			break
 		}
 		select {
