@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,6 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/anamnesis-health/anamnesis/internal/api"
+	"github.com/anamnesis-health/anamnesis/internal/port"
 )
 
 // TestMain lets the scripts run this program itself. Passphrases cost next to nothing in them: scrypt's strength is tested in its place.
@@ -87,11 +87,11 @@ func dataDir() string {
 }
 
 func freePort(ts *testscript.TestScript, _ bool, args []string) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	k, err := port.Free("127.0.0.1")
 	ts.Check(err)
-	ts.Setenv(args[0], l.Addr().String())
-	ts.Setenv("PORT", strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
-	ts.Check(l.Close())
+	ts.Defer(k.Release)
+	ts.Setenv(args[0], k.Address)
+	ts.Setenv("PORT", k.Address[strings.LastIndexByte(k.Address, ':')+1:])
 }
 
 const patience = 30 * time.Second

@@ -14,7 +14,7 @@ const module = "github.com/anamnesis-health/anamnesis/"
 // A new package takes its place here.
 var ranks = map[string]int{
 	"protocol": 0, "protocol/smt": 0, "protocol/c2sp": 0, // what everybody outside may import too
-	"internal/api": 10, "internal/did": 10, "internal/ledger/state": 10, "internal/threshold": 10, "internal/translog": 10,
+	"internal/api": 10, "internal/did": 10, "internal/ledger/state": 10, "internal/port": 10, "internal/threshold": 10, "internal/translog": 10,
 	"internal/ledger/exec": 15, "protocol/wiretest": 5, "internal/threshold/thresholdtest": 15,
 	"internal/ledger/registry": 20, "internal/ledger/consent": 20, "internal/ledger/journal": 20, "internal/ledger/keygen": 20,
 	"internal/ledger": 30, "internal/vault": 30, "internal/wallet": 30, "internal/fhir": 30,
@@ -47,7 +47,7 @@ var only = []struct {
 	{module + "protocol/wiretest", nil, "for tests"},
 	{module + "internal/ledger/ledgertest", nil, "for tests"},
 	{module + "internal/threshold/thresholdtest", nil, "for tests"},
-	{"math/rand", []string{"internal/synth", "internal/vault", "internal/bench", "internal/node", "internal/notify", "protocol/wiretest"}, "what must be unguessable comes from crypto/rand; what is made up needs a seed, and the jitter of retries may be anything"},
+	{"math/rand", []string{"internal/synth", "internal/vault", "internal/bench", "internal/notify", "internal/port", "protocol/wiretest"}, "what must be unguessable comes from crypto/rand; what is made up needs a seed, and the jitter of retries may be anything"},
 }
 
 // browser packages build for js/wasm: wallets and auditors run them there.

@@ -5,11 +5,12 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/anamnesis-health/anamnesis/internal/port"
 )
 
 // network is n nodes of one process over loopback TCP.
@@ -21,12 +22,12 @@ type network struct {
 }
 
 func freeAddress(t testing.TB) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	k, err := port.Free("127.0.0.1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Cleanup(k.Release)
+	return k.Address
 }
 
 func networkConfigs(t testing.TB, dir string, n int, addresses []string) []Config {

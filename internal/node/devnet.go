@@ -10,12 +10,10 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -24,6 +22,7 @@ import (
 	"github.com/anamnesis-health/anamnesis/internal/ledger"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/state"
 	"github.com/anamnesis-health/anamnesis/internal/notify"
+	"github.com/anamnesis-health/anamnesis/internal/port"
 	"github.com/anamnesis-health/anamnesis/internal/wallet"
 	"github.com/anamnesis-health/anamnesis/protocol"
 )
@@ -44,6 +43,7 @@ type DevNet struct {
 	keys      []*Keys
 	config    DevConfig
 	lock      *os.File
+	ports     []*port.Kept
 }
 
 // DevConfig of a DevNet.
@@ -167,7 +167,7 @@ func (d *DevNet) open() error {
 	return d.startAll()
 }
 
-// startAttempts is how often the nodes are started: another process may take a port just after it was found to be free.
+// startAttempts is how often the nodes are started: another program may take a port just after it was found to be free.
 const startAttempts = 3
 
 func (d *DevNet) startAll() (err error) {
@@ -308,46 +308,34 @@ func (d *DevNet) mustBe(i int, k *Keys) error {
 	return fmt.Errorf("%w: its keys are those of %s", ErrOtherMember, d.Genesis.Members[whose].Name)
 }
 
-// choosePorts gives every node its three addresses. The first gateway's is the one asked for; gateways of before keep theirs if they are
-// free; the wires between the nodes take any free port at each start.
+// choosePorts gives every node its three addresses, kept as long as the network is there: a node that was stopped finds its own free. The first
+// gateway's is the one asked for; gateways of before keep theirs if they are free; the wires between the nodes take any free port at each start.
 func (d *DevNet) choosePorts(before map[protocol.MemberID]Addresses) error {
-	host, _, err := net.SplitHostPort(d.config.Listen)
+	host, asked, err := net.SplitHostPort(d.config.Listen)
 	if err != nil {
 		return fmt.Errorf("the address to listen on: %w", err)
 	}
-	var held []net.Listener
-	defer func() {
-		for _, l := range held {
-			_ = l.Close()
-		}
-	}()
-	take := func(address string) (string, error) {
-		l, err := listen(address)
-		if err != nil {
-			return "", err
-		}
-		held = append(held, l)
-		return l.Addr().String(), nil
-	}
-	free := net.JoinHostPort(host, "0")
+	d.releasePorts()
 	for i, m := range d.Genesis.Members {
 		var a Addresses
-		wanted := before[m.ID()].Gateway
-		if i == 0 {
-			wanted = d.config.Listen
-		}
-		if a.Gateway, err = take(orElse(wanted, free)); err != nil {
-			if i == 0 {
-				return fmt.Errorf("%w: %s; choose another with --listen", ErrPortInUse, wanted)
+		switch wanted := before[m.ID()].Gateway; {
+		case i == 0 && asked != "0":
+			a.Gateway, err = d.keepAsked(d.config.Listen)
+		case i > 0 && wanted != "":
+			if a.Gateway, err = d.keep(port.Keep(wanted)); err == nil {
+				break
 			}
-			if a.Gateway, err = take(free); err != nil {
-				return err
-			}
+			fallthrough
+		default:
+			a.Gateway, err = d.keep(port.Free(host))
 		}
-		if a.Engine, err = take("127.0.0.1:0"); err != nil {
+		if err != nil {
 			return err
 		}
-		if a.Peer, err = take("127.0.0.1:0"); err != nil {
+		if a.Engine, err = d.keep(port.Free(wires)); err != nil {
+			return err
+		}
+		if a.Peer, err = d.keep(port.Free(wires)); err != nil {
 			return err
 		}
 		d.addresses[m.ID()] = a
@@ -355,32 +343,33 @@ func (d *DevNet) choosePorts(before map[protocol.MemberID]Addresses) error {
 	return nil
 }
 
-// Ports for port 0 come from below those that systems give to outgoing connections: between being chosen and being listened on, a port must
-// not become the near end of some connection.
-const (
-	portMin = 20_000
-	portMax = 32_767
-)
+// wires is where the nodes of one machine reach each other.
+const wires = "127.0.0.1"
 
-func listen(address string) (net.Listener, error) {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil || port != "0" {
-		return net.Listen("tcp", address)
+func (d *DevNet) keep(k *port.Kept, err error) (string, error) {
+	if err != nil {
+		return "", err
 	}
-	for range 64 {
-		p := portMin + mathrand.IntN(portMax-portMin+1)
-		if l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(p))); err == nil {
-			return l, nil
-		}
-	}
-	return net.Listen("tcp", address)
+	d.ports = append(d.ports, k)
+	return k.Address, nil
 }
 
-func orElse(s, other string) string {
-	if s == "" {
-		return other
+// keepAsked takes an address that somebody chose: it must be free, and is kept if it can be.
+func (d *DevNet) keepAsked(address string) (string, error) {
+	if err := port.Try(address); err != nil {
+		return "", portInUse(err, address)
 	}
-	return s
+	if k, err := port.Keep(address); err == nil {
+		d.ports = append(d.ports, k)
+	}
+	return address, nil
+}
+
+func (d *DevNet) releasePorts() {
+	for _, k := range d.ports {
+		k.Release()
+	}
+	d.ports = nil
 }
 
 func (d *DevNet) start() error {
@@ -473,6 +462,7 @@ func (d *DevNet) Stop() error {
 	for _, n := range d.Nodes {
 		errs = append(errs, n.Stop())
 	}
+	d.releasePorts()
 	if d.lock != nil {
 		errs = append(errs, d.lock.Close())
 		d.lock = nil

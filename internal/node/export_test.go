@@ -2,14 +2,20 @@ package node
 
 import (
 	"context"
-	"errors"
 
 	"github.com/anamnesis-health/anamnesis/internal/custodian"
+	"github.com/anamnesis-health/anamnesis/internal/port"
 	"github.com/anamnesis-health/anamnesis/internal/vault"
 	"github.com/anamnesis-health/anamnesis/protocol"
 )
 
 // What the tests reach of a node beyond its face.
+
+// Ports are the addresses that a stopped or running node comes back to.
+func (d *DevNet) Ports(i int) []string {
+	a := d.addresses[d.Genesis.Members[i].ID()]
+	return []string{a.Engine, a.Peer, a.Gateway}
+}
 
 // Lie makes the node's custodian answer with do instead.
 func (n *Node) Lie(do func(context.Context, custodian.Request) (*custodian.Answer, error)) {
@@ -32,12 +38,9 @@ func (n *Node) Sweep(ctx context.Context) (vault.Swept, error) { return n.sweep(
 func (d *DevNet) StartTwin(i int, dir string) (*Node, error) {
 	var at Addresses
 	for _, a := range []*string{&at.Engine, &at.Peer, &at.Gateway} {
-		l, err := listen("127.0.0.1:0")
-		if err != nil {
+		var err error
+		if *a, err = d.keep(port.Free(wires)); err != nil {
 			return nil, err
-		}
-		if *a = l.Addr().String(); l.Close() != nil {
-			return nil, errors.New("the port stays taken")
 		}
 	}
 	return Start(Config{Dir: dir, Keys: d.keys[i], Genesis: d.Genesis, Self: at, Addresses: d.addresses, Gather: true})
