@@ -10,8 +10,8 @@ import (
 // Relation says what a record is to another one, which AddRecord names in About.
 type Relation uint8
 
-// The relations. A new version is written by the old one's author and takes its place; a statement is the patient's own and travels with
-// what it is about.
+// The relations. A new version is written by the old one's author and takes its place; a statement is the patient's own, or a delegate's, and
+// travels with what it is about.
 const (
 	RelationNone       Relation = iota
 	RelationSupersedes          // a new version of About

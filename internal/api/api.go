@@ -376,8 +376,9 @@ type Record struct {
 	Seq          uint64                  `json:"seq"`
 	Entry        uint64                  `json:"entry"` // index of its entry in the log
 	Label        protocol.Label          `json:"label"`
-	Member       protocol.MemberID       `json:"member"`
+	Member       protocol.MemberID       `json:"member"` // the author, or the author's member; zero: the patient, or a delegate
 	Practitioner protocol.PractitionerID `json:"practitioner"`
+	AuthorKind   protocol.ActorKind      `json:"author_kind"`
 	AuthorKey    protocol.PublicKey      `json:"author_key"` // that signed the entry: Signer.Key of the journal's entry at Seq
 	Recorded     uint64                  `json:"recorded_ms"`
 	Ciphertext   protocol.Hash           `json:"ciphertext"`

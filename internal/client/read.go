@@ -291,19 +291,26 @@ func (c *Client) keysOf(ctx context.Context, generation uint32) (*threshold.Keys
 // entryOf is what the gateway says the ledger says of a record, for wallet.Open. A reader trusts the network's gateway for this, and no
 // further: the file must match it in every respect. A patient who trusts nobody checks the journal's proof (internal/proof).
 func (c *Client) entryOf(r api.Record) wallet.Entry {
-	e := wallet.Entry{Chain: c.Network.Chain, Journal: r.Journal, Author: protocol.MemberSigner(r.Member, r.AuthorKey),
+	e := wallet.Entry{Chain: c.Network.Chain, Journal: r.Journal, Author: authorOf(r),
 		Action: protocol.AddRecord{Record: r.ID, Label: r.Label, Ciphertext: r.Ciphertext, Size: r.Size, Capsule: r.Capsule,
 			Generation: r.Generation, Manifest: r.Manifest, Root: r.Root, Relation: r.Relation}}
 	if r.About != nil {
 		e.Action.About = *r.About
 	}
-	switch {
-	case r.Relation == protocol.RelationStatement:
-		e.Author = protocol.PatientSigner(r.Journal, r.AuthorKey)
-	case !r.Practitioner.IsZero():
-		e.Author = protocol.PractitionerSigner(r.Practitioner, r.AuthorKey)
-	}
 	return e
+}
+
+// authorOf is who signed a record's entry. What has no member is the patient's own, or a delegate's, and nobody else's.
+func authorOf(r api.Record) protocol.Signer {
+	switch {
+	case r.Member.IsZero() && r.AuthorKind == protocol.ActorDelegate:
+		return protocol.DelegateSigner(r.Journal, r.AuthorKey)
+	case r.Member.IsZero():
+		return protocol.PatientSigner(r.Journal, r.AuthorKey)
+	case !r.Practitioner.IsZero():
+		return protocol.PractitionerSigner(r.Practitioner, r.AuthorKey)
+	}
+	return protocol.MemberSigner(r.Member, r.AuthorKey)
 }
 
 // OpenRecords opens all of a patient's own records that are not erased, with the journal's identity.

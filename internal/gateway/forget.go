@@ -24,21 +24,23 @@ func unlessErased(v *ledger.View, n journal.Named) error {
 	return err
 }
 
-// mayStore says how large a file the asker may have kept: authors a record's, the patient of an open journal a statement's.
+// mayStore says how large a file the asker may have kept: authors a record's; the patient of an open journal, and a delegate who acts, one of
+// their own.
 func (s *server) mayStore(v *ledger.View, r *http.Request) (int64, error) {
 	a, err := s.ask(v, r)
 	if err != nil {
 		return 0, err
 	}
-	if a.signer.Kind != protocol.ActorPatient {
+	in := protocol.JournalID(a.signer.ID)
+	if !a.isPatientOf(in) && !a.standsFor(in, protocol.LevelAct) {
 		_, err := s.staff(v, r)
 		return protocol.RecordFileBytesMax, err
 	}
-	row, ok, err := journal.Get(v, protocol.JournalID(a.signer.ID))
+	row, ok, err := journal.Get(v, in)
 	if err == nil && (!ok || row.Closed != 0) {
 		err = &api.Problem{Status: http.StatusForbidden, Code: protocol.JournalClosed.String(), Title: "The journal is closed", Detail: protocol.JournalClosed.Advice()}
 	}
-	return protocol.StatementBytesMax, err
+	return protocol.OwnRecordBytesMax, err
 }
 
 // ties adds to a record what it has to do with others, and what became of it.

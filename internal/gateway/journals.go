@@ -10,7 +10,6 @@ import (
 	"github.com/anamnesis-health/anamnesis/protocol"
 )
 
-// getJournal tells a member, a practitioner in good standing, or the patient what writing into a journal takes.
 // mayWriteTo checks that the asker may know what it takes to write into a journal, and tells whether it is the patient.
 func (s *server) mayWriteTo(v *ledger.View, r *http.Request, in protocol.JournalID) (patient bool, err error) {
 	a, err := s.ask(v, r)
@@ -262,7 +261,7 @@ func record(v *ledger.View, n journal.Named, veil journal.Curtain) (api.Record, 
 		return out, err
 	}
 	err := v.Journal(r.Journal, r.Seq, func(s ledger.Stored) bool {
-		out.AuthorKey, out.Entry = s.Entry.Signer.Key, s.Index
+		out.AuthorKind, out.AuthorKey, out.Entry = s.Entry.Signer.Kind, s.Entry.Signer.Key, s.Index
 		return false
 	})
 	return out, err

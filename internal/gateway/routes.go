@@ -68,7 +68,7 @@ func (s *server) routes() []route {
 			summary: "What it takes to write into a journal", signed: signedMust, who: "a member, a practitioner with a valid credential, or the patient", out: api.Journal{}}},
 		{get, api.PathSealing, s.getSealing, light, lightTime, false, operation{tag: "journals",
 			summary: "Whom the journal's records are sealed to, with the proof that the network says so", signed: signedMust,
-			who: "a member, a practitioner with a valid credential, or the patient", out: api.Sealing{}}},
+			who: "a member, a practitioner with a valid credential, the patient, or a delegate", out: api.Sealing{}}},
 		{get, api.PathEntries, s.getEntries, light, lightTime, false, operation{tag: "journals",
 			summary: "The journal's entries, a page at a time", signed: signedMust, who: "the patient", out: api.Entries{},
 			query: []parameter{{"from", "the first entry's place in the journal; default 0"}, {"max", "entries on the page, 1 to 1000; default 200"}}}},
@@ -134,7 +134,7 @@ func (s *server) routes() []route {
 			summary: "An emergency card's sealed handle, by the name that its code gives", signed: signedMust, who: "an emergency physician or paramedic", out: api.Card{}}},
 
 		{put, api.PathFile, s.putFile, files, fileTime, false, operation{tag: "files",
-			summary: "Keep an encrypted file under the SHA-256 of its bytes", signed: signedMust, who: "a member, a practitioner with a valid credential; the patient, a statement of at most 256 KiB",
+			summary: "Keep an encrypted file under the SHA-256 of its bytes", signed: signedMust, who: "a member, a practitioner with a valid credential; the patient and a delegate that acts, of at most 4 MiB",
 			inType: "application/octet-stream", out: api.StoredFile{}, status: http.StatusCreated}},
 		{get, api.PathFile, s.getFile, files, fileTime, false, operation{tag: "files",
 			summary: "An encrypted file", detail: "Exactly one parameter says by what right. 404 says alike that there is no such file and that it is not the asker's.",

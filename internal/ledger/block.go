@@ -322,14 +322,17 @@ func (b *block) dispatch(c *exec.Context, by actor, action protocol.Action, salt
 }
 
 func (b *block) addRecord(c *exec.Context, by actor, a *protocol.AddRecord) protocol.Reason {
-	patient := c.Signer.Kind == protocol.ActorPatient
-	if c.Signer.Kind == protocol.ActorDelegate || patient != (a.Relation == protocol.RelationStatement) {
-		return protocol.NotEntitled // a patient writes statements, and nobody else does
+	own := c.Signer.Kind == protocol.ActorPatient || c.Signer.Kind == protocol.ActorDelegate
+	if !own && a.Relation == protocol.RelationStatement {
+		return protocol.NotEntitled
 	}
 	if reason := openFor(c); reason != protocol.Accepted {
 		return reason
 	}
-	if patient {
+	if own {
+		if !consent.ActsFor(c, a.Label) {
+			return protocol.BeyondDelegation
+		}
 		return journal.Add(c, journal.Author{}, a, true, keygen.Active(c))
 	}
 	permitted := consent.MayWrite(c, b.l.docket, principal(by.Actor), consent.Resource{

@@ -39,8 +39,15 @@ func forget(c *exec.Context, by actor, action protocol.Action, salt [16]byte) (r
 		}
 		return journal.LiftHold(c, by.Member, a, salt), true
 	case *protocol.RequestAmendment:
-		if !patient {
+		if !patient && c.Signer.Kind != protocol.ActorDelegate {
 			return protocol.NotEntitled, true
+		}
+		row, _, err := journal.Record(c.Tx, a.Record)
+		if err != nil {
+			panic(exec.Broken{Err: err})
+		}
+		if !consent.ActsFor(c, row.Label) {
+			return protocol.BeyondDelegation, true
 		}
 		return journal.Ask(c, a, salt), true
 	case *protocol.AnswerAmendment:

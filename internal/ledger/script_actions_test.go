@@ -164,7 +164,7 @@ func (s *script) action(by *ledgertest.Who, journal protocol.JournalID, w words)
 			Agreement: ed25519.Sign(s.keyOf(cmp.Or(w.args["agreed"], sponsor.Name)), message), Claim: s.claimOf(journal, w.args["claim"])}
 	case "record":
 		id := s.id(name)
-		return &protocol.AddRecord{Record: id, Label: label(w.args["label"]), Ciphertext: protocol.Hash{id[0], 1}, Size: 4096, Capsule: protocol.Hash{id[0], 2},
+		return &protocol.AddRecord{Record: id, Label: label(w.args["label"]), Ciphertext: protocol.Hash{id[0], 1}, Size: uint64(number(cmp.Or(w.args["size"], "4096"))), Capsule: protocol.Hash{id[0], 2},
 			Generation: uint32(number(cmp.Or(w.args["generation"], "1"))), Manifest: protocol.Hash{3}, Root: protocol.Hash{4}, Relation: s.relation(w), About: s.about(w)}
 	case "grant":
 		return s.grant(w)

@@ -359,8 +359,30 @@ var allAims = []aim{
 		}
 		return prepares(t.sign(s.patient, s.in, &protocol.Erase{Records: []protocol.RecordID{pick(t, t.onShelf(s))}}))
 	}},
-	{"a delegate writes", protocol.NotEntitled, byDelegate(delegationModel{level: protocol.LevelAct}, whoever, func(t *town, s scene, _ delegationModel) (protocol.Action, bool) {
-		return t.record(s.in), true
+	{"who may act writes", protocol.Accepted, byDelegate(delegationModel{level: protocol.LevelAct}, level(protocol.LevelAct), func(t *town, s scene, d delegationModel) (protocol.Action, bool) {
+		return t.recordOf(s.in, inside(t, d)), true
+	})},
+	{"who may act makes a statement", protocol.Accepted, func(t *town, s scene) move {
+		if m := t.shelving(s); m.v != nil {
+			return m
+		}
+		about := pick(t, t.onShelf(s))
+		return byDelegate(delegationModel{level: protocol.LevelAct}, func(d delegationModel) bool {
+			return d.level == protocol.LevelAct && within(d.labels, t.model.records[about].label)
+		}, func(t *town, s scene, _ delegationModel) (protocol.Action, bool) {
+			a, _ := t.recordOf(s.in, t.model.records[about].label).(*protocol.AddRecord)
+			a.Relation, a.About = protocol.RelationStatement, about
+			return a, a.Record != about && len(t.model.fates[about].remarks) < protocol.StatementsRecordMax
+		})(t, s)
+	}},
+	{"who may share writes", protocol.BeyondDelegation, byDelegate(delegationModel{level: protocol.LevelShare}, level(protocol.LevelShare), func(t *town, s scene, d delegationModel) (protocol.Action, bool) {
+		return t.recordOf(s.in, inside(t, d)), true
+	})},
+	{"a delegate writes outside its scope", protocol.BeyondDelegation, byDelegate(delegationModel{level: protocol.LevelAct, labels: labels[:2]}, scoped, func(t *town, s scene, d delegationModel) (protocol.Action, bool) {
+		return t.recordOf(s.in, outside(d.labels)), true
+	})},
+	{"who may see asks for an amendment", protocol.BeyondDelegation, byDelegate(delegationModel{level: protocol.LevelSee}, level(protocol.LevelSee), func(*town, scene, delegationModel) (protocol.Action, bool) {
+		return &protocol.RequestAmendment{Record: protocol.RecordID{1}, Statement: protocol.RecordID{2}}, true
 	})},
 	{"a delegate sets the card", protocol.NotEntitled, byDelegate(delegationModel{level: protocol.LevelAct}, level(protocol.LevelAct), func(t *town, _ scene, _ delegationModel) (protocol.Action, bool) {
 		return setCard(t.newCard()), true
@@ -484,8 +506,22 @@ var allAims = []aim{
 		return move{erasingEverything(t, s).v, true}
 	}},
 
+	// What patients write themselves.
+	{"the patient writes", protocol.Accepted, byPatient(func(t *town, s scene) (protocol.Action, bool) { return t.record(s.in), true })},
+	{"the patient writes too much", protocol.OwnRecordTooLarge, byPatient(func(t *town, s scene) (protocol.Action, bool) {
+		a, _ := t.record(s.in).(*protocol.AddRecord)
+		a.Size = protocol.OwnRecordBytesMax + 1
+		return a, a.Generation == 1
+	})},
+	{"the patient replaces what they wrote", protocol.Accepted, replacing(true, true)},
+	{"the patient replaces what an organisation wrote", protocol.BadRelation, replacing(true, false)},
+	{"an organisation replaces what the patient wrote", protocol.BadRelation, replacing(false, true)},
+	{"an amendment of what the patient wrote", protocol.BadRelation, asking(func(t *town, r protocol.RecordID) bool { return t.model.fates[r].member.IsZero() })},
+
 	// Amendments.
-	{"an amendment is asked for", protocol.Accepted, asking(func(t *town, r protocol.RecordID) bool { return !t.waitsForAnswer(r) })},
+	{"an amendment is asked for", protocol.Accepted, asking(func(t *town, r protocol.RecordID) bool {
+		return !t.waitsForAnswer(r) && !t.model.fates[r].member.IsZero()
+	})},
 	{"an amendment is asked for twice", protocol.AmendmentOpen, asking((*town).waitsForAnswer)},
 	{"an amendment with a statement about something else", protocol.BadRelation, func(t *town, s scene) move {
 		about, said, m := t.statement(s, func(protocol.RecordID) bool { return true })

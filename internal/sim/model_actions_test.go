@@ -162,10 +162,7 @@ func (m *model) act(v *protocol.Verified, i int, by actor, action protocol.Actio
 	case *protocol.OpenJournal:
 		return m.open(v, j, patient, a)
 	case *protocol.AddRecord:
-		if delegate {
-			return protocol.NotEntitled
-		}
-		return m.addRecord(by, patient, j, a)
+		return m.addRecord(v, by, j, a)
 	case *protocol.Grant:
 		if !patient && !delegate {
 			return protocol.NotEntitled
@@ -321,8 +318,9 @@ func (m *model) open(v *protocol.Verified, j *journalModel, patient bool, a *pro
 	return protocol.Accepted
 }
 
-func (m *model) addRecord(by actor, patient bool, j *journalModel, a *protocol.AddRecord) protocol.Reason {
-	if patient != (a.Relation == protocol.RelationStatement) {
+func (m *model) addRecord(v *protocol.Verified, by actor, j *journalModel, a *protocol.AddRecord) protocol.Reason {
+	patient, delegate := v.Body.Signer.Kind == protocol.ActorPatient, v.Body.Signer.Kind == protocol.ActorDelegate
+	if !patient && !delegate && a.Relation == protocol.RelationStatement {
 		return protocol.NotEntitled
 	}
 	if j == nil {
@@ -331,8 +329,11 @@ func (m *model) addRecord(by actor, patient bool, j *journalModel, a *protocol.A
 	if j.closed {
 		return protocol.JournalClosed
 	}
+	if delegate && !m.acts(v, j, a.Label) {
+		return protocol.BeyondDelegation
+	}
 	q := question{by: by, write: true, purpose: protocol.PurposeTreat, now: m.now, label: a.Label, record: a.Record, credential: by.credential}
-	if reason, _ := j.decide(q); reason != protocol.Accepted && !patient {
+	if reason, _ := j.decide(q); reason != protocol.Accepted && !patient && !delegate {
 		return protocol.NotPermitted
 	}
 	if a.Generation != 1 {
@@ -340,6 +341,9 @@ func (m *model) addRecord(by actor, patient bool, j *journalModel, a *protocol.A
 	}
 	if _, exists := m.records[a.Record]; exists {
 		return protocol.RecordExists
+	}
+	if (patient || delegate) && a.Relation != protocol.RelationStatement && a.Size > protocol.OwnRecordBytesMax {
+		return protocol.OwnRecordTooLarge // how many there may be is in the script own-records
 	}
 	if reason := m.relate(by, j, a); reason != protocol.Accepted {
 		return reason

@@ -21,7 +21,7 @@ func (m *model) askAmendment(j *journalModel, a *protocol.RequestAmendment) prot
 		return protocol.UnknownRecord
 	}
 	f, said := m.fates[a.Record], m.fates[a.Statement]
-	if !f.about.IsZero() || f.erased || said.about != a.Record || said.erased {
+	if f.member.IsZero() || f.erased || said.about != a.Record || said.erased {
 		return protocol.BadRelation
 	}
 	if old, ok := m.amendments[a.Record]; ok && !old.over {

@@ -63,8 +63,12 @@ func (m *model) forgets(v *protocol.Verified, i int, by actor, j *journalModel, 
 		}
 		return m.liftHold(by, j, a), true
 	case *protocol.RequestAmendment:
-		if !patient {
+		delegate := v.Body.Signer.Kind == protocol.ActorDelegate
+		if !patient && !delegate {
 			return protocol.NotEntitled, true
+		}
+		if delegate && !m.acts(v, j, m.records[a.Record].label) {
+			return protocol.BeyondDelegation, true
 		}
 		return m.askAmendment(j, a), true
 	case *protocol.AnswerAmendment:

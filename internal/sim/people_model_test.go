@@ -169,6 +169,12 @@ func (m *model) delegate(v *protocol.Verified, j *journalModel, a *protocol.Dele
 	return protocol.Accepted
 }
 
+// acts tells whether a delegate may write what is of a label on the patient's behalf.
+func (m *model) acts(v *protocol.Verified, j *journalModel, l protocol.Label) bool {
+	d, _ := j.people.delegation(v.Body.Signer.Key)
+	return d.level >= protocol.LevelAct && within(d.labels, l)
+}
+
 func (m *model) endDelegation(v *protocol.Verified, j *journalModel, a *protocol.EndDelegation) protocol.Reason {
 	d, ok := j.people.delegation(a.Key)
 	if !ok {

@@ -537,7 +537,41 @@ func asking(fits func(*town, protocol.RecordID) bool) func(*town, scene) move {
 
 // asked prepares an amendment that waits for its answer.
 func asked(t *town, s scene) move {
-	return move{asking(func(t *town, r protocol.RecordID) bool { return !t.waitsForAnswer(r) })(t, s).v, true}
+	return move{asking(func(t *town, r protocol.RecordID) bool {
+		return !t.waitsForAnswer(r) && !t.model.fates[r].member.IsZero()
+	})(t, s).v, true}
+}
+
+// replacing has the patient or an organisation write a new version of what the patient or an organisation wrote.
+func replacing(byPatient, ofPatient bool) func(*town, scene) move {
+	return func(t *town, s scene) move {
+		all := slices.DeleteFunc(t.onShelf(s), func(r protocol.RecordID) bool {
+			f := t.model.fates[r]
+			return f.next || f.member.IsZero() != ofPatient
+		})
+		if len(all) == 0 && ofPatient {
+			return prepares(t.sign(s.patient, s.in, t.record(s.in)))
+		}
+		if len(all) == 0 {
+			return t.shelving(s)
+		}
+		about := pick(t, all)
+		label := t.model.records[about].label
+		a, _ := t.recordOf(s.in, label).(*protocol.AddRecord)
+		a.Relation, a.About = protocol.RelationSupersedes, about
+		if a.Record == about || a.Generation != 1 {
+			return move{}
+		}
+		if byPatient {
+			return does(t.sign(s.patient, s.in, a))
+		}
+		member := t.inStanding()
+		q := question{by: actor{member: member.Signer.Member(), credential: true}, write: true, purpose: protocol.PurposeTreat, now: t.Time, label: label, record: a.Record, credential: true}
+		if reason, _ := s.j.decide(q); reason != protocol.Accepted {
+			return prepares(t.sign(s.patient, s.in, t.contract(rule{write: true}, 30*day)))
+		}
+		return does(t.sign(member, s.in, a))
+	}
 }
 
 // waitsForAnswer tells whether an amendment of a record waits for its answer.

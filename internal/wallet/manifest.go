@@ -41,9 +41,14 @@ type Manifest struct {
 
 // Author is who made the record and signed its manifest.
 type Author struct {
-	ID   ActorID            `json:"id"` // MemberID, PractitionerID, or the patient's JournalID
+	ID   ActorID            `json:"id"` // MemberID, PractitionerID, or of patient and delegate the JournalID
 	Key  protocol.PublicKey `json:"key"`
 	Kind protocol.ActorKind `json:"kind"`
+}
+
+// Own tells whether a record is the patient's own word, or a delegate's for them: an organisation's it is not, whatever its source says.
+func (a Author) Own() bool {
+	return a.Kind == protocol.ActorPatient || a.Kind == protocol.ActorDelegate
 }
 
 // Source is the organisation that the content comes from, which need not be the author.
@@ -149,8 +154,10 @@ func (m *Manifest) check() error {
 	if !validClass(m.Class) {
 		return fmt.Errorf("%w: a class has 1 to %d small letters, digits and inner hyphens", ErrText, ClassBytesMax)
 	}
-	if k := m.Author.Kind; k != protocol.ActorMember && k != protocol.ActorPractitioner && k != protocol.ActorPatient {
-		return errors.New("an author is a member, a practitioner or a patient")
+	switch m.Author.Kind {
+	case protocol.ActorMember, protocol.ActorPractitioner, protocol.ActorPatient, protocol.ActorDelegate:
+	default:
+		return errors.New("an author is a member, a practitioner, a patient or a delegate")
 	}
 	if len(m.Chain) > protocol.ChainBytesMax || m.Journal.IsZero() || m.Record.IsZero() || m.Label.IsZero() || m.Author.Key.IsZero() || m.Author.ID == (ActorID{}) {
 		return errors.New("a manifest names network, journal, label, record and author")

@@ -115,6 +115,16 @@ func EndDelegation(c *exec.Context, d *Docket, a *protocol.EndDelegation) protoc
 	return protocol.Accepted
 }
 
+// ActsFor tells whether what is of a label may be written on the patient's behalf: by the patient, and by a delegate of level act within its
+// scope.
+func ActsFor(c *exec.Context, l protocol.Label) bool {
+	if c.Signer.Kind != protocol.ActorDelegate {
+		return c.Signer.Kind == protocol.ActorPatient
+	}
+	by := delegation(c, c.Signer.Key)
+	return by.Level >= protocol.LevelAct && covers(by.Labels, l)
+}
+
 // descends tells whether a delegation is somebody's own or comes from it.
 func descends(c *exec.Context, row DelegationRow, from protocol.PublicKey) bool {
 	for range protocol.DelegationDepthMax {

@@ -87,13 +87,13 @@ func relate(c *exec.Context, by Author, a *protocol.AddRecord) protocol.Reason {
 	return protocol.Accepted
 }
 
-// Ask executes RequestAmendment, which the patient signed.
+// Ask executes RequestAmendment by the patient, or a delegate whom the caller let.
 func Ask(c *exec.Context, a *protocol.RequestAmendment, salt [16]byte) protocol.Reason {
 	row, ok := records.Get(c, records.Key(a.Record[:]))
 	if !ok || row.Journal != c.Journal {
 		return protocol.UnknownRecord
 	}
-	if row.Relation == protocol.RelationStatement || mustClosed(c, a.Record, row) {
+	if row.Member.IsZero() || mustClosed(c, a.Record, row) { // a statement, or the patient's own: nobody's to answer
 		return protocol.BadRelation
 	}
 	said, ok := records.Get(c, records.Key(a.Statement[:]))

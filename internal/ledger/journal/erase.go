@@ -352,6 +352,9 @@ func (a *advance) take(n Named) {
 	records.Put(c, records.Key(n.ID[:]), n.Row)
 	byLabel.Delete(c, byLabel.Key(n.Row.Journal[:], n.Row.Label[:], exec.Uint64(n.Row.Seq)))
 	dropAmendment(c, n.ID)
+	if n.Row.own() {
+		dropOwn(c, n.Row.Journal)
+	}
 	if a.held(n) {
 		heldBack.Put(c, heldBack.Key(n.Row.Journal[:], n.ID[:]), mark{})
 		a.e.Held++

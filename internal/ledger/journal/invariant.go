@@ -49,10 +49,39 @@ func Check(r state.Reader) error {
 	if indexed != n {
 		return fmt.Errorf("%d records and %d rows in their index", n, indexed)
 	}
-	if err := checkForgetting(r); err != nil {
+	for _, check := range []func(state.Reader) error{checkOwn, checkForgetting, checkControl} {
+		if err := check(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkOwn holds the counts of the patients' own records against the records.
+func checkOwn(r state.Reader) error {
+	there := map[protocol.JournalID]uint32{}
+	err := records.ReadAll(r, records.Key(), func(_ []byte, row RecordRow) bool {
+		if row.own() && row.Erased == 0 {
+			there[row.Journal]++
+		}
+		return true
+	})
+	if err != nil {
 		return err
 	}
-	return checkControl(r)
+	var fault error
+	err = owns.ReadAll(r, owns.Key(), func(key []byte, kept tally) bool {
+		id := protocol.JournalID(key[1:])
+		if kept.Count == 0 || there[id] != kept.Count {
+			fault = fmt.Errorf("journal %s has %d own records and counts %d: %w", id, there[id], kept.Count, errContradiction)
+		}
+		delete(there, id)
+		return fault == nil
+	})
+	if err == nil && fault == nil && len(there) > 0 {
+		fault = fmt.Errorf("%d journals have own records and do not count them: %w", len(there), errContradiction)
+	}
+	return first(err, fault)
 }
 
 // checkControl holds journals, recoveries, their queue and devices against each other.

@@ -20,7 +20,7 @@ type RecordRow struct {
 	Journal      protocol.JournalID
 	Seq          uint64 // of its entry in the journal
 	Label        protocol.Label
-	Member       protocol.MemberID // the author, or the author's member
+	Member       protocol.MemberID // the author, or the author's member; zero: the patient's own, or a delegate's
 	Practitioner protocol.PractitionerID
 	Recorded     uint64 // UTC ms, of the block
 	Ciphertext   protocol.Hash
@@ -39,12 +39,24 @@ type listed struct {
 	Record protocol.RecordID
 }
 
+// tally counts a journal's records of the patient's own.
+type tally struct {
+	_     struct{} `cbor:",toarray"`
+	Count uint32
+}
+
+// own tells whether a record is the patient's own: written by them or on their behalf, and no statement about another.
+func (r RecordRow) own() bool {
+	return r.Member.IsZero() && r.Relation != protocol.RelationStatement
+}
+
 // The tables; all are written by this package alone, heads by Chain.
 var (
 	journals = exec.Table[Row]{Name: "journals", Prefix: 'j'}            // journal id
 	heads    = exec.Table[protocol.Head]{Name: "heads", Prefix: 'h'}     // journal id
 	records  = exec.Table[RecordRow]{Name: "records", Prefix: 'R'}       // record id
 	byLabel  = exec.Table[listed]{Name: "records by label", Prefix: 'L'} // journal id ‖ label ‖ seq; not of erased ones
+	owns     = exec.Table[tally]{Name: "own records", Prefix: 'O'}       // journal id; how many that are not erased
 )
 
 // Open executes the action. It is signed with the new journal's own key, and sponsored by a member, whose key the caller looked up.
@@ -69,7 +81,7 @@ func Open(c *exec.Context, a *protocol.OpenJournal, sponsorKey protocol.PublicKe
 
 // Author is who wrote a record.
 type Author struct {
-	Member       protocol.MemberID
+	Member       protocol.MemberID       // zero: the patient, or a delegate
 	Practitioner protocol.PractitionerID // zero: the member itself
 }
 
@@ -86,14 +98,55 @@ func Add(c *exec.Context, by Author, a *protocol.AddRecord, permitted bool, gene
 	if records.Has(c, recordKey) {
 		return protocol.RecordExists
 	}
+	head, _ := heads.Get(c, protocol.StateKeyHead(c.Journal))
+	row := RecordRow{Journal: c.Journal, Seq: head.Count, Label: a.Label, Member: by.Member, Practitioner: by.Practitioner,
+		Recorded: c.Time, Ciphertext: a.Ciphertext, Size: a.Size, Capsule: a.Capsule, Generation: a.Generation, Manifest: a.Manifest, Root: a.Root, Relation: a.Relation}
+	if row.own() {
+		if reason := boundOwn(c, a); reason != protocol.Accepted {
+			return reason
+		}
+	}
 	if reason := relate(c, by, a); reason != protocol.Accepted {
 		return reason
 	}
-	head, _ := heads.Get(c, protocol.StateKeyHead(c.Journal))
-	records.Put(c, recordKey, RecordRow{Journal: c.Journal, Seq: head.Count, Label: a.Label, Member: by.Member, Practitioner: by.Practitioner,
-		Recorded: c.Time, Ciphertext: a.Ciphertext, Size: a.Size, Capsule: a.Capsule, Generation: a.Generation, Manifest: a.Manifest, Root: a.Root, Relation: a.Relation})
+	if row.own() {
+		addOwn(c)
+	}
+	records.Put(c, recordKey, row)
 	byLabel.Put(c, byLabel.Key(c.Journal[:], a.Label[:], exec.Uint64(head.Count)), listed{Record: a.Record})
 	return protocol.Accepted
+}
+
+// boundOwn bounds what a patient has the members keep.
+func boundOwn(c *exec.Context, a *protocol.AddRecord) protocol.Reason {
+	if a.Size > protocol.OwnRecordBytesMax {
+		return protocol.OwnRecordTooLarge
+	}
+	if kept, _ := owns.Get(c, owns.Key(c.Journal[:])); kept.Count >= protocol.OwnRecordsJournalMax {
+		return protocol.TooManyOwnRecords
+	}
+	return protocol.Accepted
+}
+
+func addOwn(c *exec.Context) {
+	kept, _ := owns.Get(c, owns.Key(c.Journal[:]))
+	kept.Count++
+	owns.Put(c, owns.Key(c.Journal[:]), kept)
+}
+
+// dropOwn stops counting one that is erased.
+func dropOwn(c *exec.Context, in protocol.JournalID) {
+	key := owns.Key(in[:])
+	kept, ok := owns.Get(c, key)
+	switch {
+	case !ok || kept.Count == 0:
+		exec.Break("journal: %s has own records and no count of them", in)
+	case kept.Count == 1:
+		owns.Delete(c, key)
+	default:
+		kept.Count--
+		owns.Put(c, key, kept)
+	}
 }
 
 // Chain adds an entry's leaf to its journal and returns the entry's place. It is the one function through which every entry that names a
