@@ -21,7 +21,7 @@ const (
 	MembersMax              = 64
 	StatementBytesMax       = 256 << 10 // the file of a patient's statement about a record
 	StatementsRecordMax     = 8         // statements about one record
-	OwnRecordBytesMax       = 4 << 20   // the file of a record that the patient, or a delegate, wrote
+	OwnRecordBytesMax       = 6 << 20   // the file of a record that the patient, or a delegate, wrote
 	OwnRecordsJournalMax    = 256       // such records of a journal that are not erased
 	HoldsMemberMax          = 8         // holds of one member in a journal
 	HoldMillisMax           = 30 * 366 * 24 * 3600_000

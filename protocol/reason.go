@@ -148,7 +148,7 @@ var reasonTexts = map[Reason]reasonText{
 	BadErasure:        {"bad-erasure", "The attestation is not of what was erased."},
 	TooManyErasures:   {"too-many-erasures", "As many erasures of this journal are under way as may be. Try again in a few seconds."},
 	TooManyOwnRecords: {"too-many-own-records", "The journal has as many records of the patient's own as it may have. Have some erased."},
-	OwnRecordTooLarge: {"own-record-too-large", "A record of the patient's own has at most 4 MiB. Make it smaller, or split it."},
+	OwnRecordTooLarge: {"own-record-too-large", "A record of the patient's own has at most 6 MiB. Make it smaller, or split it."},
 
 	Expired:           {"expired", "The request was too old when it reached the ledger. Check this computer's clock and send it again."},
 	NotAfterTooFar:    {"not-after-too-far", "The request's not-after lies more than ten minutes ahead. Check this computer's clock and send it again."},

@@ -189,17 +189,27 @@ type readView struct {
 	Records   int               `json:"records"`
 	Resources []line            `json:"resources"`
 	Files     []string          `json:"files,omitempty"`
+	Broken    []brokenRecord    `json:"broken,omitempty"` // what did not open; the exit code says so too
 	Liars     []client.Liar     `json:"liars,omitempty"`
 }
 
+type brokenRecord struct {
+	Record protocol.RecordID `json:"record"`
+	Reason string            `json:"reason"`
+}
+
 func (c *cli) read(ctx context.Context, s *staff, a *client.Access, f *filter, dir string) error {
-	records, liars, err := c.openAccess(ctx, s, a)
+	read, err := c.openAccess(ctx, s, a)
 	if err != nil {
 		return err
 	}
+	records := read.Records
 	known := namesOf(s.Client, nil)
 	known.as = s.identity()
-	v := readView{Access: a.Decision.ID, Records: len(records), Resources: timeline(ctx, known, records, nil, f), Liars: liars}
+	v := readView{Access: a.Decision.ID, Records: len(records), Resources: timeline(ctx, known, records, nil, f), Liars: read.Liars}
+	for _, b := range read.Broken {
+		v.Broken = append(v.Broken, brokenRecord{b.Record, b.Err.Error()})
+	}
 	if dir != "" {
 		for _, r := range records {
 			files, err := writeResources(dir, r)
@@ -209,31 +219,42 @@ func (c *cli) read(ctx context.Context, s *staff, a *client.Access, f *filter, d
 			}
 		}
 	}
-	if c.json {
-		return c.show(v, nil)
-	}
-	if dir != "" {
+	switch {
+	case c.json:
+		err = c.show(v, nil)
+	case dir != "":
 		fmt.Fprintf(c.out, "%s of %s in %s\n", plural(len(v.Files), "resource"), plural(len(records), "record"), dir)
-		return nil
+	default:
+		err = c.showLines(v.Resources)
 	}
-	return c.showLines(v.Resources)
+	if err != nil {
+		return err
+	}
+	return c.broken(errorsOf(read.Broken))
+}
+
+func errorsOf(broken []client.Broken) (out []error) {
+	for _, b := range broken {
+		out = append(out, b.Err)
+	}
+	return out
 }
 
 // openAccess reads an access, and says so if a custodian lied.
-func (c *cli) openAccess(ctx context.Context, s *staff, a *client.Access) ([]*wallet.Record, []client.Liar, error) {
+func (c *cli) openAccess(ctx context.Context, s *staff, a *client.Access) (*client.Reading, error) {
 	if len(a.Decision.Records) == 0 {
-		return nil, nil, nil
+		return &client.Reading{}, nil
 	}
-	records, liars, err := s.Read(ctx, a)
-	for _, l := range liars {
+	read, err := s.Read(ctx, a)
+	for _, l := range read.Liars {
 		fmt.Fprintf(c.err, "note: custodian %d answered falsely; the others were used. --json has the evidence.\n", l.Custodian)
 	}
 	var p *api.Problem
 	if errors.As(err, &p) && p.Status == http.StatusNotFound {
-		return nil, liars, &failure{Code: "access-over", Title: "refused: access " + short(a.Decision.ID) + " opens nothing any more", exit: exitRefused, cause: err,
+		return read, &failure{Code: "access-over", Title: "refused: access " + short(a.Decision.ID) + " opens nothing any more", exit: exitRefused, cause: err,
 			Detail: "Its deadline has passed, or the patient withdrew the contract. Request access again: the answer says how things stand."}
 	}
-	return records, liars, err
+	return read, err
 }
 
 // listAsReader is `record list --as`: what one access opens, or all that are open.
@@ -242,17 +263,20 @@ func (c *cli) listAsReader(ctx context.Context, access string, f *filter) error 
 	if err != nil {
 		return err
 	}
-	records, err := c.readAll(ctx, s, access)
+	read, err := c.readAll(ctx, s, access)
 	if err != nil {
 		return err
 	}
 	known := namesOf(s.Client, nil)
 	known.as = s.identity()
-	return c.showLines(timeline(ctx, known, records, nil, f))
+	if err := c.showLines(timeline(ctx, known, read.Records, nil, f)); err != nil {
+		return err
+	}
+	return c.broken(errorsOf(read.Broken))
 }
 
 // readAll opens one access, or all whose keys are here; a record that several open comes once.
-func (c *cli) readAll(ctx context.Context, s *staff, access string) ([]*wallet.Record, error) {
+func (c *cli) readAll(ctx context.Context, s *staff, access string) (*client.Reading, error) {
 	held, err := s.held()
 	if err != nil {
 		return nil, err
@@ -267,21 +291,27 @@ func (c *cli) readAll(ctx context.Context, s *staff, access string) ([]*wallet.R
 	if len(held) == 0 {
 		return nil, failed("no-access", "no access is open here", "Ask with `anamnesis access request`.")
 	}
-	var out []*wallet.Record
+	out := &client.Reading{}
 	seen := map[protocol.RecordID]bool{}
 	for _, id := range held {
 		a, err := s.recall(id.String())
 		if err != nil {
 			return nil, err
 		}
-		records, _, err := c.openAccess(ctx, s, a)
+		read, err := c.openAccess(ctx, s, a)
 		if err != nil {
 			return nil, err
 		}
-		for _, r := range records {
+		for _, r := range read.Records {
 			if !seen[r.Manifest.Record] {
 				seen[r.Manifest.Record] = true
-				out = append(out, r)
+				out.Records = append(out.Records, r)
+			}
+		}
+		for _, b := range read.Broken {
+			if !seen[b.Record] {
+				seen[b.Record] = true
+				out.Broken = append(out.Broken, b)
 			}
 		}
 	}
@@ -294,17 +324,24 @@ func (c *cli) readOne(ctx context.Context, text, access string) (*wallet.Record,
 	if err != nil {
 		return nil, err
 	}
-	records, err := c.readAll(ctx, s, access)
+	read, err := c.readAll(ctx, s, access)
 	if err != nil {
 		return nil, err
 	}
 	var ids []protocol.RecordID
-	for _, r := range records {
+	for _, r := range read.Records {
 		ids = append(ids, r.Manifest.Record)
+	}
+	for _, b := range read.Broken {
+		ids = append(ids, b.Record)
 	}
 	id, err := pick("record", strings.ToLower(text), ids)
 	if err != nil {
 		return nil, err
 	}
-	return records[slices.Index(ids, id)], nil
+	at := slices.Index(ids, id)
+	if n := len(read.Records); at >= n {
+		return nil, read.Broken[at-n].Err
+	}
+	return read.Records[at], nil
 }

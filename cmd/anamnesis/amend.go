@@ -74,17 +74,20 @@ func (c *cli) oneGroup(ctx context.Context, s *staff, paths []string) (g fhir.Gr
 	return arranged.Groups[0], nil
 }
 
-// said reads a statement from --text or --text-file.
-type said struct{ text, file string }
+// said reads a statement from --text or --text-file; a delegate, whom the patient's wallet does not help, says whose journal it is and of
+// which class the record.
+type said struct{ text, file, handle, class string }
 
 func (s *said) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&s.text, "text", "", "your `WORDS`")
 	cmd.Flags().StringVar(&s.file, "text-file", "", "your words, in `FILE` (- for standard input)")
+	cmd.Flags().StringVar(&s.handle, "handle", "", "with --as, for a delegate who acts: the patient's `HANDLE`")
+	cmd.Flags().StringVar(&s.class, "class", "", "with --as: the record's `CLASS`")
 	cmd.MarkFlagsMutuallyExclusive("text", "text-file")
 	cmd.MarkFlagsOneRequired("text", "text-file")
 }
 
-func (s *said) read(in io.Reader) (string, error) {
+func (s *said) read(in io.Reader, most int64) (string, error) {
 	if s.file == "" {
 		return s.text, nil
 	}
@@ -96,7 +99,7 @@ func (s *said) read(in io.Reader) (string, error) {
 		defer func() { _ = f.Close() }()
 		in = f
 	}
-	b, err := io.ReadAll(io.LimitReader(in, client.StatementTextBytesMax+1))
+	b, err := io.ReadAll(io.LimitReader(in, most+1))
 	return string(b), err
 }
 
@@ -112,24 +115,20 @@ author, use 'amendment request'.`,
 anamnesis record dispute 81f3a0c2 --text "I never took this medicine; the label was mixed up."`,
 		Args: cobra.ExactArgs(1),
 	}, func(ctx context.Context, args []string) error {
-		text, err := s.read(c.in)
+		text, err := s.read(c.in, client.StatementTextBytesMax)
 		if err != nil {
 			return err
 		}
-		p, err := c.patient(ctx)
-		if err != nil {
-			return err
-		}
-		found, err := p.findRecords(ctx, args)
-		if err != nil {
-			return err
-		}
-		id, err := p.Dispute(ctx, p.keys, found[0], text)
+		w, about, err := c.subject(ctx, s.handle, s.class, args[0])
 		if err != nil {
 			return explainErased(err)
 		}
-		return c.show(map[string]any{"statement": id, "about": found[0]}, func(out io.Writer) {
-			fmt.Fprintf(out, "Statement %s stands beside record %s.\n", short(id), short(found[0]))
+		id, err := w.Dispute(ctx, about, text)
+		if err != nil {
+			return explainErased(err)
+		}
+		return c.show(map[string]any{"statement": id, "about": about.Record}, func(out io.Writer) {
+			fmt.Fprintf(out, "Statement %s stands beside record %s.\n", short(id), short(about.Record))
 		})
 	})
 	s.flags(cmd)
@@ -153,25 +152,21 @@ it answers with a new version or says why not, and an entry says so if it lets t
 anamnesis amendment request 81f3a0c2 --text "The blood group is wrong: I am 0 negative."`,
 		Args: cobra.ExactArgs(1),
 	}, func(ctx context.Context, args []string) error {
-		text, err := s.read(c.in)
+		text, err := s.read(c.in, client.StatementTextBytesMax)
 		if err != nil {
 			return err
 		}
-		p, err := c.patient(ctx)
+		w, about, err := c.subject(ctx, s.handle, s.class, args[0])
 		if err != nil {
-			return err
+			return explainErased(err)
 		}
-		found, err := p.findRecords(ctx, args)
-		if err != nil {
-			return err
-		}
-		id, err := p.RequestAmendment(ctx, p.keys, found[0], text)
+		id, err := w.RequestAmendment(ctx, about, text)
 		if err != nil {
 			return explainErased(err)
 		}
 		due := now() + protocol.AmendmentMillis
-		return c.show(map[string]any{"record": found[0], "statement": id, "due_ms": due}, func(out io.Writer) {
-			fmt.Fprintf(out, "The author of record %s has until %s to answer. `anamnesis amendment list` shows the answer.\n", short(found[0]), when(due))
+		return c.show(map[string]any{"record": about.Record, "statement": id, "due_ms": due}, func(out io.Writer) {
+			fmt.Fprintf(out, "The author of record %s has until %s to answer. `anamnesis amendment list` shows the answer.\n", short(about.Record), when(due))
 		})
 	})
 	s.flags(cmd)

@@ -17,7 +17,7 @@ import (
 )
 
 func (c *cli) recordCommand() *cobra.Command {
-	cmd := family("record", "patient", "Records: add them (organisations), list and show them (patients, readers)", c.recordAdd(), c.recordList(), c.recordShow(), c.recordAmend(), c.recordDispute())
+	cmd := family("record", "patient", "Records: add them, list and show them, correct and dispute them", c.recordAdd(), c.recordNote(), c.recordList(), c.recordShow(), c.recordAmend(), c.recordDispute())
 	cmd.PersistentFlags().StringVar(&c.journal, "journal", "", "which journal of the wallet, by `NAME` or id")
 	return cmd
 }
@@ -25,17 +25,19 @@ func (c *cli) recordCommand() *cobra.Command {
 func (c *cli) recordAdd() *cobra.Command {
 	handle, patient := "", ""
 	cmd := c.command(&cobra.Command{
-		Use:   "add --handle HANDLE --as FILE PATH...",
+		Use:   "add [--handle HANDLE --as FILE] PATH...",
 		Short: "Import FHIR R4 files or folders into a journal",
 		Long: `Reads FHIR R4 resources and Bundles (JSON or NDJSON, plain or gzip; folders are searched), sorts every resource into its
 class and source organisation, seals each group as a record that only the patient and permitted readers can open, and
-enters it on the ledger. The patient must have granted you to write, such as with the template contributor.
+enters it on the ledger. The patient must have granted you to write, such as with the template contributor. Without --as you
+write into your own journal, from your wallet: what you add is shown as yours, whatever it says about where it is from.
 
 Every entry of the input is placed or reported: what could be placed is placed, and the exit code is 1 if something is
 reported. A journal is one person's: input about several needs --patient.`,
 		Example: `
 anamnesis record add --as anamnesis-dev/members/northside-general-hospital.actor --handle anm1… histories/
-anamnesis record add --as dr-ada.actor --handle anm1… --json bundle.json.gz`,
+anamnesis record add --as dr-ada.actor --handle anm1… --json bundle.json.gz
+anamnesis record add download-from-the-portal.json`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return usage("say what to import: one or more files or folders")
@@ -43,9 +45,8 @@ anamnesis record add --as dr-ada.actor --handle anm1… --json bundle.json.gz`,
 			return nil
 		},
 	}, func(ctx context.Context, args []string) error { return c.addRecords(ctx, handle, patient, args) })
-	cmd.Flags().StringVar(&handle, "handle", "", "the patient's `HANDLE`")
+	cmd.Flags().StringVar(&handle, "handle", "", "with --as: the patient's `HANDLE`")
 	cmd.Flags().StringVar(&patient, "patient", "", "of several patients in the input, the one with this `ID` or name")
-	_ = cmd.MarkFlagRequired("handle")
 	return cmd
 }
 
@@ -65,11 +66,7 @@ type imported struct {
 }
 
 func (c *cli) addRecords(ctx context.Context, handle, patient string, paths []string) error {
-	h, err := protocol.ParseHandle(handle)
-	if err != nil {
-		return err
-	}
-	s, err := c.staff(ctx)
+	w, err := c.writer(ctx, handle)
 	if err != nil {
 		return err
 	}
@@ -77,18 +74,22 @@ func (c *cli) addRecords(ctx context.Context, handle, patient string, paths []st
 	if err != nil {
 		return err
 	}
-	member, err := s.memberID(ctx)
+	source, err := w.source(ctx)
 	if err != nil {
 		return err
 	}
-	source := fhir.Source{ID: member.String(), Name: namesOf(s.Client, nil).member(member)}
 	arranged := loaded.Arrange(fhir.ArrangeOptions{Member: source, OnePatient: true})
 	problems := append(slices.Clone(loaded.Problems), arranged.Problems...)
 	groups, others, err := ofPatient(arranged, patient)
 	if err != nil {
 		return err
 	}
-	written, failed, err := c.write(ctx, s, h, groups)
+	if w.own() {
+		for i := range groups {
+			groups[i].Source = source
+		}
+	}
+	written, failed, err := c.write(ctx, w, groups)
 	if err != nil {
 		return err
 	}
@@ -123,14 +124,14 @@ func (c *cli) load(paths []string) (*fhir.Loaded, error) {
 	return fhir.Load(paths, fhir.Limits{}, func(string, fhir.Tally) { b.add(1) })
 }
 
-func (c *cli) write(ctx context.Context, s *staff, h protocol.Handle, groups []fhir.Group) ([]client.Written, []client.Failed, error) {
+func (c *cli) write(ctx context.Context, w *writer, groups []fhir.Group) ([]client.Written, []client.Failed, error) {
 	total := 0
 	for _, g := range groups {
 		total += len(g.Resources)
 	}
 	b := c.bar("resources", int64(total))
 	defer b.done()
-	return s.WriteRecords(ctx, s.identity(), h, groups, b.add)
+	return w.WriteRecords(ctx, w.by, w.handle, groups, b.add)
 }
 
 // ofPatient picks the one patient's groups; resources of others are reported. Input about several people is refused unless one is named:

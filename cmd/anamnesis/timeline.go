@@ -25,7 +25,7 @@ import (
 // line is a resource on the timeline, with who wrote it and where it is from.
 type line struct {
 	fhir.Item
-	Author string            `json:"author"` // the member that wrote the record
+	Author string            `json:"author"` // the member that wrote the record, or the patient
 	Source string            `json:"source"` // the organisation that the content comes from
 	Record protocol.RecordID `json:"record"`
 	Index  int               `json:"index"` // in the record
@@ -180,9 +180,10 @@ func timeline(ctx context.Context, known *names, records []*wallet.Record, entri
 			if row, ok := entries[r.Manifest.Record]; ok {
 				l.Entry, l.Superseded = &row.Entry, row.Superseded
 			}
-			if r.Manifest.Author.Kind == protocol.ActorPatient {
+			if r.Manifest.Author.Own() {
+				l.Source = client.OwnSource.Name // it is the patient's word, whatever it says of itself
 				if about, text, ok := client.Statement(raw); ok {
-					l.About, l.Title, l.Detail, l.Source = &about, "Statement", text, "Patient"
+					l.About, l.Title, l.Detail = &about, "Statement", text
 				}
 			}
 			if f.takes(l) {
@@ -247,6 +248,8 @@ func (n *names) author(ctx context.Context, a wallet.Author) string {
 		return n.member(protocol.MemberID(a.ID))
 	case protocol.ActorPatient:
 		return "the patient"
+	case protocol.ActorDelegate:
+		return "a delegate of the patient"
 	}
 	id := protocol.PractitionerID(a.ID)
 	if name, ok := n.authors[id]; ok {
@@ -272,7 +275,7 @@ func (c *cli) showLines(lines []line) error {
 			title := l.Title
 			switch {
 			case l.Superseded != nil:
-				title += " (superseded by " + short(*l.Superseded) + ")"
+				title = "superseded: " + title // first, where no column is too narrow for it
 			case l.About != nil:
 				title = "└ " + title
 			}

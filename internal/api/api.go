@@ -467,7 +467,8 @@ type Share struct {
 	Sealed    []byte          `json:"sealed,omitempty"`
 	Reason    protocol.Reason `json:"reason,omitempty"`
 	Detail    string          `json:"detail,omitempty"`
-	Retry     bool            `json:"retry,omitempty"` // this custodian may be able to answer shortly
+	Retry     bool            `json:"retry,omitempty"`   // this custodian may be able to answer shortly
+	Records   []int           `json:"records,omitempty"` // of a refusal: the places in the request of the records that it is about; without them it would not be refused for this
 }
 
 // StoredFile says that a file is kept. Note is not empty if fewer members hold it by now than should; they go on.

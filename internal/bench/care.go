@@ -150,9 +150,9 @@ func (s *stage) admitMedic(ctx context.Context, d *doctor) (func(context.Context
 		if err != nil {
 			return err
 		}
-		records, liars, err := d.c.Read(ctx, access)
-		if err == nil && (len(records) != readRecords || len(liars) > 0) {
-			err = fmt.Errorf("%w: %d records were read, %d custodians lied", errAnswer, len(records), len(liars))
+		read, err := d.c.Read(ctx, access)
+		if err == nil && (len(read.Records) != readRecords || len(read.Liars) > 0) {
+			err = fmt.Errorf("%w: %d records were read, %d custodians lied", errAnswer, len(read.Records), len(read.Liars))
 		}
 		return err
 	}, nil
@@ -163,12 +163,12 @@ func (d *doctor) read(ctx context.Context) (protocol.AccessID, error) {
 	if err != nil {
 		return protocol.AccessID{}, err
 	}
-	records, liars, err := d.c.Read(ctx, a)
+	read, err := d.c.Read(ctx, a)
 	if err != nil {
 		return a.Decision.ID, err
 	}
-	if len(records) != readRecords || len(liars) > 0 {
-		return a.Decision.ID, fmt.Errorf("%w: %d records were read, %d custodians lied", errAnswer, len(records), len(liars))
+	if len(read.Records) != readRecords || len(read.Liars) > 0 {
+		return a.Decision.ID, fmt.Errorf("%w: %d records were read, %d custodians lied", errAnswer, len(read.Records), len(read.Liars))
 	}
 	return a.Decision.ID, nil
 }

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -186,9 +187,10 @@ func (c *Client) openSealedToOthers(ctx context.Context, k *wallet.JournalKeys, 
 		for _, i := range part {
 			ids = append(ids, rows[i].ID)
 		}
-		opened, err := c.readOwn(ctx, k, ids)
+		opened, broken, err := c.readOwn(ctx, k, ids)
 		for _, i := range part {
-			out[i], errs[i] = opened[rows[i].ID], err
+			out[i], errs[i] = opened[rows[i].ID], cmp.Or(err, broken[rows[i].ID])
+			err := errs[i]
 			if err == nil && out[i] == nil {
 				errs[i] = fmt.Errorf("%w: record %s did not come", ErrAnswer, rows[i].ID)
 			}
@@ -196,15 +198,18 @@ func (c *Client) openSealedToOthers(ctx context.Context, k *wallet.JournalKeys, 
 	}
 }
 
-func (c *Client) readOwn(ctx context.Context, k *wallet.JournalKeys, ids []protocol.RecordID) (map[protocol.RecordID]*wallet.Record, error) {
+func (c *Client) readOwn(ctx context.Context, k *wallet.JournalKeys, ids []protocol.RecordID) (opened map[protocol.RecordID]*wallet.Record, broken map[protocol.RecordID]error, err error) {
 	a, err := c.RequestAccess(ctx, Patient(k), k.Journal, protocol.PurposePatientRequest, nil, ids)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	records, _, err := c.Read(ctx, a)
-	out := make(map[protocol.RecordID]*wallet.Record, len(records))
-	for _, r := range records { // statements about what was asked for come along
-		out[r.Manifest.Record] = r
+	read, err := c.Read(ctx, a)
+	opened, broken = map[protocol.RecordID]*wallet.Record{}, map[protocol.RecordID]error{}
+	for _, r := range read.Records { // statements about what was asked for come along
+		opened[r.Manifest.Record] = r
 	}
-	return out, err
+	for _, b := range read.Broken {
+		broken[b.Record] = b.Err
+	}
+	return opened, broken, err
 }

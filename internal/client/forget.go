@@ -106,23 +106,50 @@ func (c *Client) Amend(ctx context.Context, author Identity, h protocol.Handle, 
 	return a.Record, err
 }
 
-// Dispute enters the patient's statement about a record: whoever opens the record from now on opens the statement with it.
-func (c *Client) Dispute(ctx context.Context, k *wallet.JournalKeys, about protocol.RecordID, text string) (protocol.RecordID, error) {
-	a, err := c.statement(ctx, k, about, text)
+// Subject is the record that a statement is about, and who makes it: the patient, or a delegate who acts.
+type Subject struct {
+	By     Identity
+	Handle protocol.Handle
+	Record protocol.RecordID
+	Class  fhir.Class // the record's
+}
+
+// OwnSubject finds the class of a record of the patient's journal.
+func (c *Client) OwnSubject(ctx context.Context, k *wallet.JournalKeys, about protocol.RecordID) (Subject, error) {
+	s := Subject{By: Patient(k), Handle: k.Handle(), Record: about}
+	rows, err := c.Records(ctx, k)
+	if err != nil {
+		return s, err
+	}
+	for _, r := range rows {
+		if r.ID != about || r.Erased != 0 {
+			continue
+		}
+		if s.Class = ClassOf(s.Handle, r.Label); s.Class == "" {
+			return s, ErrNoClass
+		}
+		return s, nil
+	}
+	return s, ErrNoSuchRecord
+}
+
+// Dispute enters a statement about a record: whoever opens the record from now on opens the statement with it.
+func (c *Client) Dispute(ctx context.Context, about Subject, text string) (protocol.RecordID, error) {
+	a, err := c.statement(ctx, about, text)
 	if err != nil {
 		return protocol.RecordID{}, err
 	}
-	_, err = c.Do(ctx, Patient(k), k.Journal, a)
+	_, err = c.Do(ctx, about.By, about.Handle.Journal, a)
 	return a.Record, err
 }
 
 // RequestAmendment asks a record's author to amend it, with a statement of what is wrong.
-func (c *Client) RequestAmendment(ctx context.Context, k *wallet.JournalKeys, about protocol.RecordID, text string) (statement protocol.RecordID, err error) {
-	a, err := c.statement(ctx, k, about, text)
+func (c *Client) RequestAmendment(ctx context.Context, about Subject, text string) (statement protocol.RecordID, err error) {
+	a, err := c.statement(ctx, about, text)
 	if err != nil {
 		return protocol.RecordID{}, err
 	}
-	_, err = c.Do(ctx, Patient(k), k.Journal, a, &protocol.RequestAmendment{Record: about, Statement: a.Record})
+	_, err = c.Do(ctx, about.By, about.Handle.Journal, a, &protocol.RequestAmendment{Record: about.Record, Statement: a.Record})
 	return a.Record, err
 }
 
@@ -143,42 +170,25 @@ func (c *Client) Amendments(ctx context.Context, by Identity, in protocol.Journa
 	return out, c.get(ctx, by, path(api.PathAmendments, in.String()), &out)
 }
 
-// statement seals the patient's words about a record as a record of the same class, and uploads it.
-func (c *Client) statement(ctx context.Context, k *wallet.JournalKeys, about protocol.RecordID, text string) (*protocol.AddRecord, error) {
+// statement seals words about a record as a record of the same class, and uploads it.
+func (c *Client) statement(ctx context.Context, about Subject, text string) (*protocol.AddRecord, error) {
 	text = strings.TrimSpace(strings.ToValidUTF8(text, ""))
 	if text == "" || len(text) > StatementTextBytesMax {
 		return nil, ErrStatement
 	}
-	rows, err := c.Records(ctx, k)
+	w, err := c.writerInto(ctx, about.By, about.Handle)
 	if err != nil {
 		return nil, err
 	}
-	h := k.Handle()
-	class, found := fhir.Class(""), false
-	for _, r := range rows {
-		if r.ID == about && r.Erased == 0 {
-			class, found = ClassOf(h, r.Label), true
-		}
-	}
-	switch {
-	case !found:
-		return nil, ErrNoSuchRecord
-	case class == "":
-		return nil, ErrNoClass
-	}
-	w, err := c.writerInto(ctx, Patient(k), h)
+	raw, err := StatementResource(about.Record, text, time.UnixMilli(int64(now())))
 	if err != nil {
 		return nil, err
 	}
-	raw, err := StatementResource(about, text, time.UnixMilli(int64(now())))
+	a, err := w.upload(ctx, &fhir.Group{Class: about.Class, Source: OwnSource, Bytes: len(raw), Resources: []fhir.Resource{{Raw: raw, Type: "Communication", Class: about.Class}}})
 	if err != nil {
 		return nil, err
 	}
-	a, err := w.upload(ctx, &fhir.Group{Class: class, Source: fhir.Source{ID: "patient", Name: "Patient"}, Bytes: len(raw), Resources: []fhir.Resource{{Raw: raw, Type: "Communication", Class: class}}})
-	if err != nil {
-		return nil, err
-	}
-	a.Relation, a.About = protocol.RelationStatement, about
+	a.Relation, a.About = protocol.RelationStatement, about.Record
 	return &a, nil
 }
 

@@ -68,70 +68,115 @@ func sorted[T ~[16]byte](ids []T) []T {
 // ErrTooFewShares says that fewer custodians than the threshold gave their share.
 var ErrTooFewShares = errors.New("too few custodians gave their share")
 
+// Reading is what an access opened.
+type Reading struct {
+	Records []*wallet.Record // in the order of the access
+	Broken  []Broken
+	Liars   []Liar
+}
+
+// Whole is an error if not everything opened.
+func (r *Reading) Whole() error {
+	if len(r.Broken) > 0 {
+		return r.Broken[0].Err
+	}
+	return nil
+}
+
+// Broken is a record that did not open: it is damaged, its author made it wrongly or falsely, or it was closed meanwhile. It keeps nobody from
+// reading the others.
+type Broken struct {
+	Record protocol.RecordID
+	Err    error
+}
+
 // Read opens what an access permits: files and shares are fetched, shares combined, and every record checked against the ledger's entry.
-// A custodian that answers falsely is found out, and the others are used; liars says who, with evidence.
-func (c *Client) Read(ctx context.Context, a *Access) (records []*wallet.Record, liars []Liar, err error) {
+// A custodian that answers falsely is found out, and the others are used. The error is for what concerns the whole: then nothing was opened.
+// So it is if no record opens.
+func (c *Client) Read(ctx context.Context, a *Access) (*Reading, error) {
 	var view api.Access
 	if err := c.get(ctx, a.Reader, path(api.PathAccess, a.Decision.ID.String()), &view); err != nil {
-		return nil, nil, err
+		return &Reading{}, err
 	}
-	files, err := c.files(ctx, a, view.Records)
-	if err != nil {
-		return nil, nil, err
-	}
-	keys := make([]age16, len(files))
-	for _, group := range byGeneration(view.Records) {
-		found, more, err := c.fileKeys(ctx, a, view.Records, files, group)
-		liars = append(liars, more...)
-		if err != nil {
-			return nil, liars, err
-		}
-		for i, at := range group {
-			keys[at] = found[i]
+	r := &reader{c: c, a: a, rows: view.Records, errs: make([]error, len(view.Records)), keys: make([]age16, len(view.Records))}
+	r.fetch(ctx)
+	for _, group := range r.byGeneration() {
+		if err := r.unlock(ctx, group); err != nil {
+			return &Reading{Liars: r.liars}, err
 		}
 	}
-	openings := make([]wallet.Opening, len(files))
-	for i, f := range files {
-		openings[i] = wallet.Opening{File: f, Who: wallet.FileKey(keys[i]), Entry: c.entryOf(view.Records[i])}
-	}
-	for i, o := range wallet.OpenAll(ctx, openings) {
-		if o.Err != nil {
-			return nil, liars, fmt.Errorf("record %s: %w", view.Records[i].ID, o.Err)
-		}
-		records = append(records, o.Record)
-	}
-	return records, liars, nil
+	return r.open(ctx)
 }
 
 type age16 = [wallet.FileKeyBytes]byte
 
-// files downloads the records' encrypted files.
-func (c *Client) files(ctx context.Context, a *Access, records []api.Record) ([][]byte, error) {
-	out := make([][]byte, len(records))
-	errs := make([]error, len(records))
+// reader is one call of Read. Each slice has a place for each record.
+type reader struct {
+	c     *Client
+	a     *Access
+	rows  []api.Record
+	files [][]byte
+	keys  []age16
+	errs  []error
+	liars []Liar
+}
+
+// fetch downloads the encrypted files.
+func (r *reader) fetch(ctx context.Context) {
+	r.files = make([][]byte, len(r.rows))
 	var wait sync.WaitGroup
 	slots := make(chan struct{}, 16)
-	for i, r := range records {
+	for i, row := range r.rows {
 		wait.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			uri := path(api.PathFile, r.Ciphertext.String()) + "?access=" + a.Decision.ID.String()
-			out[i], errs[i] = c.bytes(ctx, a.Reader, uri, protocol.RecordFileBytesMax)
+			uri := path(api.PathFile, row.Ciphertext.String()) + "?access=" + r.a.Decision.ID.String()
+			r.files[i], r.errs[i] = r.c.bytes(ctx, r.a.Reader, uri, protocol.RecordFileBytesMax)
 		})
 	}
 	wait.Wait()
-	return out, errors.Join(errs...)
 }
 
-// byGeneration groups the records' positions by the generation of the key they are sealed to.
-func byGeneration(records []api.Record) (groups [][]int) {
+// open decrypts the files whose keys came.
+func (r *reader) open(ctx context.Context) (*Reading, error) {
+	out := &Reading{Liars: r.liars}
+	var places []int
+	var openings []wallet.Opening
+	for i, row := range r.rows {
+		if r.errs[i] == nil {
+			places = append(places, i)
+			openings = append(openings, wallet.Opening{File: r.files[i], Who: wallet.FileKey(r.keys[i]), Entry: r.c.entryOf(row)})
+		}
+	}
+	for i, o := range wallet.OpenAll(ctx, openings) {
+		r.errs[places[i]] = o.Err
+		if o.Err == nil {
+			out.Records = append(out.Records, o.Record)
+		}
+	}
+	for i, err := range r.errs {
+		if err != nil {
+			out.Broken = append(out.Broken, Broken{Record: r.rows[i].ID, Err: fmt.Errorf("record %s: %w", r.rows[i].ID, err)})
+		}
+	}
+	if len(out.Records) == 0 && len(out.Broken) > 0 {
+		return out, out.Broken[0].Err
+	}
+	return out, ctx.Err()
+}
+
+// byGeneration groups the places of the records whose files are here by the generation of the key they are sealed to.
+func (r *reader) byGeneration() (groups [][]int) {
 	var order []uint32
 	at := map[uint32][]int{}
-	for i, r := range records {
-		if at[r.Generation] == nil {
-			order = append(order, r.Generation)
+	for i, row := range r.rows {
+		if r.errs[i] != nil {
+			continue
 		}
-		at[r.Generation] = append(at[r.Generation], i)
+		if at[row.Generation] == nil {
+			order = append(order, row.Generation)
+		}
+		at[row.Generation] = append(at[row.Generation], i)
 	}
 	for _, g := range order {
 		groups = slices.AppendSeq(groups, slices.Chunk(at[g], custodian.CapsulesRequestMax))
@@ -139,48 +184,113 @@ func byGeneration(records []api.Record) (groups [][]int) {
 	return groups
 }
 
-// fileKeys gets the custodians' shares for the records at the given positions, all of one generation, and combines them.
-func (c *Client) fileKeys(ctx context.Context, a *Access, records []api.Record, files [][]byte, at []int) ([]age16, []Liar, error) {
-	keys, err := c.keysOf(ctx, records[at[0]].Generation)
+// unlock gets the file keys of a group of records from the custodians. Records that they refuse, and those whose capsules are none, are left out,
+// each with its reason.
+func (r *reader) unlock(ctx context.Context, at []int) error {
+	keys, err := r.c.keysOf(ctx, r.rows[at[0]].Generation)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	req := api.ShareRequest{Generation: keys.Generation}
-	capsules := make([]*threshold.Capsule, len(at))
-	for i, n := range at {
-		if capsules[i], err = wallet.CapsuleOf(files[n]); err != nil {
-			return nil, nil, fmt.Errorf("record %s: %w", records[n].ID, err)
+	capsules := make(map[int]*threshold.Capsule, len(at))
+	for _, i := range at {
+		capsule, err := wallet.CapsuleOf(r.files[i])
+		if err == nil && protocol.Hash(capsule.Hash()) != r.rows[i].Capsule {
+			err = fmt.Errorf("%w: capsule", wallet.ErrCommitted)
 		}
-		req.Records, req.Capsules = append(req.Records, records[n].ID), append(req.Capsules, capsules[i].Bytes())
+		capsules[i], r.errs[i] = capsule, err
 	}
-	answers, err := c.shares(ctx, a, keys, req, capsules)
+	for {
+		at = slices.DeleteFunc(slices.Clone(at), func(i int) bool { return r.errs[i] != nil })
+		if len(at) == 0 {
+			return nil
+		}
+		q := question{request: api.ShareRequest{Generation: keys.Generation}}
+		for _, i := range at {
+			q.request.Records, q.request.Capsules = append(q.request.Records, r.rows[i].ID), append(q.request.Capsules, capsules[i].Bytes())
+			q.capsules = append(q.capsules, capsules[i])
+		}
+		secrets, err := r.ask(ctx, keys, q)
+		var some *refusedRecords
+		if errors.As(err, &some) {
+			for place, why := range some.why {
+				r.errs[at[place]] = why
+			}
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		for place, i := range at {
+			if len(secrets[place]) != len(r.keys[i]) {
+				r.errs[i] = fmt.Errorf("%w: it holds no file key", wallet.ErrCapsule)
+				continue
+			}
+			copy(r.keys[i][:], secrets[place])
+		}
+		return nil
+	}
+}
+
+// question is what the custodians are asked at once.
+type question struct {
+	request  api.ShareRequest
+	capsules []*threshold.Capsule // of its records
+}
+
+// ask combines the custodians' answers to secrets, one a capsule. Where all custodians are honest and a capsule does not open all the same, its
+// author made it so: its secret is nil.
+func (r *reader) ask(ctx context.Context, keys *threshold.Keys, q question) ([][]byte, error) {
+	answers, err := r.c.shares(ctx, r.a, keys, q.request, q.capsules)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	secrets, err := threshold.Combine(keys.T, capsules, partialsOf(answers[:min(keys.T, len(answers))]))
-	var liars []Liar
+	secrets, err := threshold.Combine(keys.T, q.capsules, partialsOf(answers[:min(keys.T, len(answers))]))
 	var wrong *threshold.WrongSharesError
 	if errors.As(err, &wrong) {
-		req.All = true
-		if answers, err = c.shares(ctx, a, keys, req, capsules); err != nil {
-			return nil, nil, err
+		q.request.All = true
+		if answers, err = r.c.shares(ctx, r.a, keys, q.request, q.capsules); err != nil {
+			return nil, err
 		}
-		if answers, liars = c.sortOut(a, keys, capsules, answers); len(answers) < keys.T {
-			return nil, liars, fmt.Errorf("%w: %d honest ones of %d needed", ErrTooFewShares, len(answers), keys.T)
+		honest, liars := r.c.sortOut(r.a, keys, q.capsules, answers)
+		r.liars = append(r.liars, liars...)
+		if len(honest) < keys.T {
+			return nil, fmt.Errorf("%w: %d honest ones of %d needed", ErrTooFewShares, len(honest), keys.T)
 		}
-		secrets, err = threshold.Combine(keys.T, capsules, partialsOf(answers[:keys.T]))
-	}
-	if err != nil {
-		return nil, liars, err
-	}
-	out := make([]age16, len(secrets))
-	for i, s := range secrets {
-		if len(s) != len(out[i]) {
-			return nil, liars, fmt.Errorf("%w: a file key of %d bytes", ErrAnswer, len(s))
+		if secrets, err = threshold.Combine(keys.T, q.capsules, partialsOf(honest[:keys.T])); errors.As(err, &wrong) {
+			return secrets, nil
 		}
-		copy(out[i][:], s)
 	}
-	return out, liars, nil
+	return secrets, err
+}
+
+// refusedRecords says which of the records asked for, by their places, the custodians refuse; they would not refuse the others for that.
+type refusedRecords struct{ why map[int]error }
+
+func (r *refusedRecords) Error() string {
+	return fmt.Sprintf("the custodians refuse %d of the records", len(r.why))
+}
+
+// refusedBy finds the records that at least as many custodians refuse as it takes to keep a threshold from answering: at least one of so many
+// is honest.
+func refusedBy(refused []api.Share, blocking, records int) *refusedRecords {
+	votes := map[int]int{}
+	why := map[int]error{}
+	for _, s := range refused {
+		seen := map[int]bool{}
+		for _, place := range s.Records {
+			if place < 0 || place >= records || seen[place] {
+				continue
+			}
+			seen[place] = true
+			if votes[place]++; votes[place] == blocking {
+				why[place] = closed(s.Reason)
+			}
+		}
+	}
+	if len(why) == 0 {
+		return nil
+	}
+	return &refusedRecords{why}
 }
 
 // answer is a custodian's opened answer, whose signature holds.
@@ -206,11 +316,13 @@ func (c *Client) shares(ctx context.Context, a *Access, keys *threshold.Keys, re
 		return nil, err
 	}
 	var out []answer
-	var refusals []error
+	var refused []api.Share
 	seen := map[uint16]bool{}
 	for _, s := range got.Answers {
 		if s.Sealed == nil {
-			refusals = append(refusals, refusal(s))
+			if !slices.ContainsFunc(refused, func(other api.Share) bool { return other.Custodian == s.Custodian }) {
+				refused = append(refused, s)
+			}
 			continue
 		}
 		if opened, ok := c.open(a, keys, s, capsules); ok && !seen[s.Custodian] {
@@ -218,12 +330,19 @@ func (c *Client) shares(ctx context.Context, a *Access, keys *threshold.Keys, re
 			out = append(out, opened)
 		}
 	}
-	if len(out) < keys.T && !req.All && len(refusals) <= keys.N-keys.T {
+	if len(out) < keys.T && !req.All && len(refused) <= keys.N-keys.T {
 		req.All = true // the gateway cannot see into the answers: some were unusable, or it gave up early
 		return c.shares(ctx, a, keys, req, capsules)
 	}
 	if len(out) < keys.T {
-		return nil, errors.Join(append([]error{fmt.Errorf("%w: %d of %d needed", ErrTooFewShares, len(out), keys.T)}, refusals...)...)
+		if some := refusedBy(refused, keys.N-keys.T+1, len(capsules)); some != nil {
+			return nil, some
+		}
+		errs := []error{fmt.Errorf("%w: %d of %d needed", ErrTooFewShares, len(out), keys.T)}
+		for _, s := range refused {
+			errs = append(errs, refusal(s))
+		}
+		return nil, errors.Join(errs...)
 	}
 	return out, nil
 }
@@ -234,6 +353,14 @@ func refusal(s api.Share) error {
 		return fmt.Errorf("%w: %w", err, &protocol.Rejection{Reason: s.Reason})
 	}
 	return err
+}
+
+// closed is why the custodians give no shares for a record.
+func closed(why protocol.Reason) error {
+	if why == protocol.UnknownRecord {
+		return fmt.Errorf("%w: the custodians refuse it", wallet.ErrCapsule)
+	}
+	return fmt.Errorf("the custodians refuse it: %w", &protocol.Rejection{Reason: why})
 }
 
 func (c *Client) open(a *Access, keys *threshold.Keys, s api.Share, capsules []*threshold.Capsule) (answer, bool) {

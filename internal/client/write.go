@@ -209,6 +209,9 @@ func (w *writer) upload(ctx context.Context, g *fhir.Group) (protocol.AddRecord,
 	if err != nil {
 		return protocol.AddRecord{}, err
 	}
+	if own(w.author) && sealed.Action.Size > protocol.OwnRecordBytesMax {
+		return protocol.AddRecord{}, &protocol.Rejection{Reason: protocol.OwnRecordTooLarge}
+	}
 	uri := path(api.PathFile, sealed.Action.Ciphertext.String())
 	res, err := w.c.request(ctx, w.author, http.MethodPut, uri, "application/octet-stream", bytes.NewReader(sealed.File), int64(len(sealed.File)))
 	if err != nil {

@@ -156,8 +156,10 @@ func TestCheck5Records(t *testing.T) {
 	access := w.ask()
 	later := w.record(2, protocol.Label{1}, nil) // permitted by the same contract, and not part of this access
 	w.refused(w.request(access, later), 5, protocol.NoContract, false)
-	w.refused(w.request(access, r1, later), 5, protocol.NoContract, false)
-	w.refused(w.request(access, r1, r1), 5, protocol.NoContract, false)
+	both := w.request(access, later, r1, later)
+	w.about(both, w.refused(both, 5, protocol.NoContract, false), 0, 2)
+	twice := w.request(access, r1, r1)
+	w.about(twice, w.refused(twice, 5, protocol.NoContract, false), 1)
 	w.refused(Request{Access: access, Generation: 1, Records: []protocol.RecordID{{99}}, Capsules: [][]byte{w.capsules[r1]}}, 4, protocol.NoContract, false)
 }
 
@@ -169,6 +171,9 @@ func TestCheck6Capsules(t *testing.T) {
 	w.refused(req, 6, protocol.UnknownRecord, false)
 	req.Capsules = [][]byte{{1, 2, 3}}
 	w.refused(req, 6, protocol.UnknownRecord, false)
+	mixed := w.request(w.ask(), r1, r2)
+	mixed.Capsules[0] = mixed.Capsules[1]
+	w.about(mixed, w.refused(mixed, 6, protocol.UnknownRecord, false), 0)
 	// Valid under this record's label, and not the one that its entry commits to.
 	c, err := threshold.Seal(newReader(77), &w.Keys.Public, []byte("another file key"), wallet.CapsuleLabel(w.L.Chain(), 1, w.patient.Journal(), protocol.Label{1}, r1))
 	if err != nil {
@@ -185,7 +190,8 @@ func TestCheck7Labels(t *testing.T) {
 	copied := w.record(1, protocol.Label{1}, victim)
 	w.refused(w.request(w.ask(), copied), 7, protocol.UnknownRecord, false)
 	honest := w.record(2, protocol.Label{1}, nil)
-	w.refused(w.request(w.ask(), honest, copied), 7, protocol.UnknownRecord, false)
+	mixed := w.request(w.ask(), honest, copied)
+	w.about(mixed, w.refused(mixed, 7, protocol.UnknownRecord, false), 1)
 	// What was found valid under one label is not remembered as valid under another.
 	if _, err := w.custodians[0].Release(t.Context(), w.request(w.ask(), honest)); err != nil {
 		t.Fatal(err)

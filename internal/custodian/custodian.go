@@ -102,6 +102,8 @@ type Refusal struct {
 	Reason protocol.Reason
 	Retry  bool // the node may be able to answer shortly
 	Detail string
+	// Records are the places in the request of those that fail, if the check is about records: without them it would pass.
+	Records []int
 }
 
 func (r *Refusal) Error() string {
@@ -110,6 +112,23 @@ func (r *Refusal) Error() string {
 
 func refuse(check int, reason protocol.Reason, format string, args ...any) *Refusal {
 	return &Refusal{Check: check, Reason: reason, Detail: fmt.Sprintf(format, args...)}
+}
+
+// failing gathers the records of a request that fail a check, so that the reader can leave all of them out at once.
+type failing struct{ refusal *Refusal }
+
+func (f *failing) add(check int, reason protocol.Reason, place int, format string) {
+	if f.refusal == nil {
+		f.refusal = refuse(check, reason, format, place)
+	}
+	f.refusal.Records = append(f.refusal.Records, place)
+}
+
+func (f *failing) err() error {
+	if f.refusal == nil {
+		return nil
+	}
+	return f.refusal
 }
 
 // ErrRequest says that a request is malformed.
@@ -212,6 +231,7 @@ func (c *Custodian) checkAccess(q *question) (err error) {
 // checkContracts, the fourth: asked again at the head, the contracts still permit, and the reader still has standing. A patient's access to
 // their own journal rests on no contract: their key must still be one that signs for it.
 func (c *Custodian) checkContracts(q *question) error {
+	var bad failing
 	resources := make([]consent.Resource, len(q.Records))
 	q.records = make([]journal.Named, len(q.Records))
 	for i, id := range q.Records {
@@ -220,12 +240,16 @@ func (c *Custodian) checkContracts(q *question) error {
 			return err
 		}
 		if !ok {
-			return refuse(4, protocol.NoContract, "record %d is not permitted", i)
+			bad.add(4, protocol.NoContract, i, "record %d is not permitted")
+			continue
 		}
 		q.records[i] = journal.Named{ID: id, Row: row}
 		if resources[i], err = ledger.Resource(q.view, q.records[i]); err != nil {
 			return err
 		}
+	}
+	if err := bad.err(); err != nil {
+		return err
 	}
 	standing, each, err := q.view.StillOpens(q.row, q.now, resources)
 	if err != nil {
@@ -236,10 +260,10 @@ func (c *Custodian) checkContracts(q *question) error {
 	}
 	for i, reason := range each {
 		if reason != protocol.Accepted {
-			return refuse(4, reason, "record %d is no longer permitted", i)
+			bad.add(4, reason, i, "record %d is no longer permitted")
 		}
 	}
-	return nil
+	return bad.err()
 }
 
 // checkRecords, the fifth: each record is on the access's list and of its journal, is named once, and was not erased. An erasure counts from
@@ -249,11 +273,15 @@ func (c *Custodian) checkRecords(q *question) error {
 	for _, id := range q.row.Records {
 		listed[id] = true
 	}
+	var bad failing
 	for i, n := range q.records {
 		if !listed[n.ID] || n.Row.Journal != q.row.Journal {
-			return refuse(5, protocol.NoContract, "record %d is not part of this access", i)
+			bad.add(5, protocol.NoContract, i, "record %d is not part of this access")
 		}
 		delete(listed, n.ID)
+	}
+	if err := bad.err(); err != nil {
+		return err
 	}
 	veil, err := journal.Veil(q.view, q.row.Journal)
 	if err != nil {
@@ -265,38 +293,40 @@ func (c *Custodian) checkRecords(q *question) error {
 			return err
 		}
 		if closed {
-			return refuse(5, protocol.RecordErased, "record %d was erased", i)
+			bad.add(5, protocol.RecordErased, i, "record %d was erased")
 		}
 	}
-	return nil
+	return bad.err()
 }
 
 // checkCapsules, the sixth: each capsule is the one that the record's entry commits to, of the generation asked for.
 func (c *Custodian) checkCapsules(q *question) error {
+	var bad failing
 	for i, n := range q.records {
 		capsule, err := threshold.ParseCapsule(q.Capsules[i])
-		if err != nil || protocol.Hash(capsule.Hash()) != n.Row.Capsule {
-			return refuse(6, protocol.UnknownRecord, "capsule %d is not the record's", i)
-		}
-		if n.Row.Generation != q.Generation {
-			return refuse(6, protocol.WrongGeneration, "record %d is of another generation", i)
+		switch {
+		case err != nil || protocol.Hash(capsule.Hash()) != n.Row.Capsule:
+			bad.add(6, protocol.UnknownRecord, i, "capsule %d is not the record's")
+		case n.Row.Generation != q.Generation:
+			bad.add(6, protocol.WrongGeneration, i, "record %d is of another generation")
 		}
 	}
-	return nil
+	return bad.err()
 }
 
 // checkLabels, the seventh: each capsule verifies against a label computed from the state, so that it was made for this very record.
 func (c *Custodian) checkLabels(q *question) error {
+	var bad failing
 	q.capsules = make([]threshold.VerifiedCapsule, len(q.records))
 	for i, n := range q.records {
 		label := wallet.CapsuleLabel(q.view.Chain(), n.Row.Generation, n.Row.Journal, n.Row.Label, n.ID)
 		v, err := c.verify(n.Row.Capsule, q.Capsules[i], label)
 		if err != nil {
-			return refuse(7, protocol.UnknownRecord, "capsule %d does not verify", i)
+			bad.add(7, protocol.UnknownRecord, i, "capsule %d does not verify")
 		}
 		q.capsules[i] = v
 	}
-	return nil
+	return bad.err()
 }
 
 // verify remembers what it verified: a capsule's validity under a label never changes.

@@ -159,7 +159,7 @@ func (w *ward) request(access protocol.AccessID, records ...protocol.RecordID) R
 }
 
 // refused demands a refusal by one check, and that nothing was given or written down (but for check 9, which is the writing).
-func (w *ward) refused(r Request, check int, reason protocol.Reason, retry bool) {
+func (w *ward) refused(r Request, check int, reason protocol.Reason, retry bool) *Refusal {
 	w.T.Helper()
 	w.book = nil
 	a, err := w.custodians[0].Release(w.T.Context(), r)
@@ -169,6 +169,24 @@ func (w *ward) refused(r Request, check int, reason protocol.Reason, retry bool)
 	}
 	if check < 9 && len(w.book) != 0 {
 		w.T.Fatal("a refused release was written down as given")
+	}
+	return refusal
+}
+
+// about must be a refusal of the records at these places of the request, which would otherwise be answered.
+func (w *ward) about(r Request, refusal *Refusal, places ...int) {
+	w.T.Helper()
+	if !slices.Equal(refusal.Records, places) {
+		w.T.Fatalf("it is about %v, want %v", refusal.Records, places)
+	}
+	rest := Request{Access: r.Access, Generation: r.Generation}
+	for i, id := range r.Records {
+		if !slices.Contains(places, i) {
+			rest.Records, rest.Capsules = append(rest.Records, id), append(rest.Capsules, r.Capsules[i])
+		}
+	}
+	if _, err := w.custodians[0].Release(w.T.Context(), rest); err != nil {
+		w.T.Fatal(err)
 	}
 }
 

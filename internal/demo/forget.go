@@ -73,13 +73,17 @@ func (p *play) amendDisputed(ctx context.Context) (string, error) {
 	if err != nil {
 		return p.skipped(err)
 	}
-	if _, err := p.at[0].RequestAmendment(ctx, p.lead.keys, w.Record, "This was my sister, not me. Please correct it."); err != nil {
+	about, err := p.at[0].OwnSubject(ctx, p.lead.keys, w.Record)
+	if err != nil {
+		return "", err
+	}
+	if _, err := p.at[0].RequestAmendment(ctx, about, "This was my sister, not me. Please correct it."); err != nil {
 		return "", err
 	}
 	if err := p.at[author].DenyAmendment(ctx, p.member(author), p.lead.keys.Journal, w.Record, protocol.DeniedAccurate); err != nil {
 		return "", err
 	}
-	if _, err := p.at[0].Dispute(ctx, p.lead.keys, w.Record, "I disagree: this was my sister."); err != nil {
+	if _, err := p.at[0].Dispute(ctx, about, "I disagree: this was my sister."); err != nil {
 		return "", err
 	}
 	grantee := consent.Grantee{Practitioner: protocol.PractitionerID(p.other.ID)}

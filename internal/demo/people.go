@@ -67,11 +67,18 @@ func (p *play) opened(ctx context.Context, a *client.Access, err error) ([]*wall
 		return nil, err
 	}
 	p.Reads.Permitted++
-	records, liars, err := p.at[0].Read(ctx, a)
-	if err == nil && len(liars) > 0 {
-		err = failed("%d custodians answered falsely", len(liars))
+	return p.whole(p.at[0].Read(ctx, a))
+}
+
+// whole is a reading in which everything opened and nobody lied.
+func (p *play) whole(read *client.Reading, err error) ([]*wallet.Record, error) {
+	if err == nil {
+		err = read.Whole()
 	}
-	return records, err
+	if err == nil && len(read.Liars) > 0 {
+		err = failed("%d custodians answered falsely", len(read.Liars))
+	}
+	return read.Records, err
 }
 
 func (p *play) chain() string { return p.net.Genesis.Chain }
@@ -394,7 +401,7 @@ func (p *play) deviceCutOff(ctx context.Context) (string, error) {
 	if err := p.at[0].RevokeDevice(ctx, p.lead.keys, offer.Key); err != nil {
 		return "", err
 	}
-	if _, _, err := p.at[0].Read(ctx, open); err == nil {
+	if _, err := p.at[0].Read(ctx, open); err == nil {
 		return "", failed("the stolen phone read on")
 	}
 	if _, err := ask(); rejected(err, protocol.DeviceRevoked) != nil {
@@ -452,7 +459,7 @@ func (p *play) standingSuspended(ctx context.Context) (string, error) {
 	if err := p.at[0].SetPractitioner(ctx, p.member(0), row, protocol.PractitionerSuspended, nil); err != nil {
 		return "", err
 	}
-	if _, _, err := p.at[0].Read(ctx, open); err == nil {
+	if _, err := p.at[0].Read(ctx, open); err == nil {
 		return "", failed("a suspended nurse read on")
 	}
 	if err := p.refused(ctx, nurse, p.leadClass(), protocol.NoCredential); err != nil {

@@ -143,7 +143,7 @@ func (p *play) rightsWithdrawn(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if _, _, err := p.at[0].Read(ctx, open); err == nil && len(open.Decision.Records) > 0 {
+	if _, err := p.at[0].Read(ctx, open); err == nil && len(open.Decision.Records) > 0 {
 		return "", failed("an access went on after its contract was withdrawn")
 	}
 	_, err = p.at[0].RequestAccess(ctx, client.Actor(p.other), pt.keys.Journal, protocol.PurposeTreat, pt.label(class), nil)

@@ -98,7 +98,7 @@ func use(ctx context.Context, net *node.DevNet) error {
 	if err != nil {
 		return err
 	}
-	_, _, err = c.Read(ctx, a)
+	_, err = c.Read(ctx, a)
 	return err
 }
 

@@ -33,6 +33,9 @@ func (s *server) mayStore(v *ledger.View, r *http.Request) (int64, error) {
 	}
 	in := protocol.JournalID(a.signer.ID)
 	if !a.isPatientOf(in) && !a.standsFor(in, protocol.LevelAct) {
+		if a.signer.Kind == protocol.ActorDelegate {
+			return 0, notDelegated
+		}
 		_, err := s.staff(v, r)
 		return protocol.RecordFileBytesMax, err
 	}

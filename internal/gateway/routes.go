@@ -134,7 +134,7 @@ func (s *server) routes() []route {
 			summary: "An emergency card's sealed handle, by the name that its code gives", signed: signedMust, who: "an emergency physician or paramedic", out: api.Card{}}},
 
 		{put, api.PathFile, s.putFile, files, fileTime, false, operation{tag: "files",
-			summary: "Keep an encrypted file under the SHA-256 of its bytes", signed: signedMust, who: "a member, a practitioner with a valid credential; the patient and a delegate that acts, of at most 4 MiB",
+			summary: "Keep an encrypted file under the SHA-256 of its bytes", signed: signedMust, who: "a member, a practitioner with a valid credential; the patient and a delegate that acts, of at most 6 MiB",
 			inType: "application/octet-stream", out: api.StoredFile{}, status: http.StatusCreated}},
 		{get, api.PathFile, s.getFile, files, fileTime, false, operation{tag: "files",
 			summary: "An encrypted file", detail: "Exactly one parameter says by what right. 404 says alike that there is no such file and that it is not the asker's.",

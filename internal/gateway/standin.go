@@ -18,6 +18,7 @@ import (
 var (
 	noReason = notFound("no-reason", "There is no such reason, or it is not yours to read",
 		"It is for the patient, for who gave it, and for administrators of their organisation.")
+	notDelegated  = problem(http.StatusForbidden, protocol.BeyondDelegation.String(), "Only delegates of level act write for the patient", protocol.BeyondDelegation.Advice())
 	noCard        = notFound("no-card", "There is no card of this code", "Check the code on the card; the patient may have replaced or withdrawn it.")
 	notEmergency  = problem(http.StatusForbidden, "not-emergency-role", "Cards are found by emergency physicians and paramedics", "Sign with such a practitioner's key.")
 	notYourMember = problem(http.StatusForbidden, "not-a-reviewer", "Only a member's administrators see what waits for their review",

@@ -490,7 +490,7 @@ func TestStolenDevice(t *testing.T) {
 	w.isRejected(err, protocol.NotForDevices)
 
 	w.ok(c.RevokeDevice(w.ctx, p.keys, offer.Key))
-	_, _, err = c.Read(w.ctx, a)
+	_, err = c.Read(w.ctx, a)
 	w.isProblem(err, "unknown-signer")
 	w.eventually("no node answers the access of a device that was cut off", func() bool {
 		for i := range w.at {

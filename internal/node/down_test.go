@@ -70,8 +70,8 @@ func (w *world) twoDown(p *patient, open *client.Access) {
 	if !errors.As(err, &problem) || problem.Code != "no-quorum" || len(failed) != 0 {
 		w.Fatalf("a write without a quorum: %v %v", failed, err) // before anything is sealed: nobody vouches for whom to seal to
 	}
-	records, _, err := w.at[1].Read(w.ctx, open)
-	if !errors.Is(err, client.ErrTooFewShares) || records != nil {
+	read, err := w.at[1].Read(w.ctx, open)
+	if !errors.Is(err, client.ErrTooFewShares) || read.Records != nil {
 		w.Fatalf("two of four custodians opened a record: %v", err)
 	}
 	if _, err := w.at[1].Records(w.ctx, p.keys); err != nil {

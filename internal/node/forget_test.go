@@ -111,8 +111,12 @@ func TestErasure(t *testing.T) {
 	}
 	id, err := w.at[0].Erase(w.ctx, p.keys, protocol.Erase{Records: []protocol.RecordID{row.ID}})
 	w.ok(err)
-	_, _, err = w.at[0].Read(w.ctx, open)
-	w.erasedError("an access from before", err)
+	read, err := w.at[0].Read(w.ctx, open)
+	w.ok(err)
+	w.erasedError("an access from before", read.Whole())
+	if len(read.Broken) != 1 || read.Broken[0].Record != row.ID || !slices.Contains(texts(read.Records), "kept") {
+		t.Errorf("what is not erased: %q, and %+v", texts(read.Records), read.Broken)
+	}
 	_, err = w.at[1].RequestAccess(w.ctx, client.Actor(w.doctor), p.keys.Journal, protocol.PurposeTreat, nil, []protocol.RecordID{row.ID})
 	w.erasedError("a new access", err)
 	_, err = w.at[1].File(w.ctx, p.keys, row.Ciphertext)
@@ -193,8 +197,8 @@ func TestErasureRacesReads(t *testing.T) {
 				r := reading{err: err}
 				if err == nil {
 					r.key = a.OneTime.Public()
-					records, _, err := w.at[i].Read(w.ctx, a)
-					r.got, r.err = err == nil && len(records) == 1, err
+					read, err := w.at[i].Read(w.ctx, a)
+					r.got, r.err = err == nil && len(read.Records) == 1, err
 				}
 				mu.Lock()
 				all = append(all, r)
@@ -333,9 +337,9 @@ func TestErasureTakesOnlyItsOwn(t *testing.T) {
 	w.ok(err)
 	w.equal(texts(records), []string{"not-yours-to-erase"})
 
-	_, err = w.at[1].Dispute(w.ctx, mallory.keys, fake.Record, "anything")
+	_, err = w.at[1].OwnSubject(w.ctx, mallory.keys, fake.Record)
 	if !errors.Is(err, client.ErrNoSuchRecord) {
-		t.Fatalf("a statement in a closed journal: %v", err)
+		t.Fatalf("a statement about what was erased: %v", err)
 	}
 	_, err = w.at[1].GrantTemplate(w.ctx, mallory.keys, "care-team", careTeam(w.doctor), 0)
 	if !errors.Is(err, &protocol.Rejection{Reason: protocol.JournalClosed}) {
@@ -346,6 +350,14 @@ func TestErasureTakesOnlyItsOwn(t *testing.T) {
 		t.Fatalf("a record for a closed journal: %v %v", failed, err)
 	}
 	w.complete(1, mallory)
+}
+
+// subject is a record that the patient makes a statement about.
+func (w *world) subject(p *patient, about protocol.RecordID) client.Subject {
+	w.Helper()
+	s, err := w.at[0].OwnSubject(w.ctx, p.keys, about)
+	w.ok(err)
+	return s
 }
 
 // Statements travel with what they dispute; requests to amend are answered; the old version stays reachable.
@@ -360,9 +372,9 @@ func TestAmendment(t *testing.T) {
 	only.Records = []protocol.RecordID{old}
 	_, err := w.at[0].GrantTemplate(w.ctx, p.keys, "second-opinion", only, 0)
 	w.ok(err)
-	statement, err := w.at[1].RequestAmendment(w.ctx, p.keys, old, "This is another person's result.")
+	statement, err := w.at[1].RequestAmendment(w.ctx, w.subject(p, old), "This is another person's result.")
 	w.ok(err)
-	_, err = w.at[1].RequestAmendment(w.ctx, p.keys, old, "Again.")
+	_, err = w.at[1].RequestAmendment(w.ctx, w.subject(p, old), "Again.")
 	if !errors.Is(err, &protocol.Rejection{Reason: protocol.AmendmentOpen}) {
 		t.Fatalf("asked twice: %v", err)
 	}
@@ -370,8 +382,9 @@ func TestAmendment(t *testing.T) {
 	// The contract names one record; its statement comes with it, signed by the patient and checked like any record.
 	a, err := w.at[2].RequestAccess(w.ctx, client.Actor(w.doctor), in, protocol.PurposeTreat, nil, []protocol.RecordID{old})
 	w.ok(err)
-	records, _, err := w.at[2].Read(w.ctx, a)
+	read, err := w.at[2].Read(w.ctx, a)
 	w.ok(err)
+	records := read.Records
 	if len(records) != 2 || records[1].Manifest.Record != statement || records[1].Manifest.Author.Kind != protocol.ActorPatient {
 		t.Fatalf("%d records", len(records))
 	}
@@ -396,7 +409,7 @@ func TestAmendment(t *testing.T) {
 	version, err := w.at[0].Amend(w.ctx, m0, p.keys.Handle(), old, group("labs", "right"))
 	w.ok(err)
 	w.ok(w.at[0].AcceptAmendment(w.ctx, m0, in, old, version))
-	_, err = w.at[0].RequestAmendment(w.ctx, p.keys, other, "Not mine either.")
+	_, err = w.at[0].RequestAmendment(w.ctx, w.subject(p, other), "Not mine either.")
 	w.ok(err)
 	w.ok(w.at[1].DenyAmendment(w.ctx, m1, in, other, protocol.DeniedAccurate))
 	all, err := w.at[1].Amendments(w.ctx, client.Patient(p.keys), in)

@@ -290,7 +290,7 @@ func (k *killer) readOne(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	if records, _, err := k.at[0].Read(ctx, a); err == nil && len(records) > 0 {
+	if read, err := k.at[0].Read(ctx, a); err == nil && len(read.Records) > 0 {
 		k.mu.Lock()
 		k.reads++
 		k.mu.Unlock()

@@ -61,9 +61,11 @@ func TestLyingCustodian(t *testing.T) {
 	other, label := w.capsuleOf(p, "notes")
 	w.lie(0, a, other, label)
 
-	records, liars, err := w.at[0].Read(w.ctx, a)
+	read, err := w.at[0].Read(w.ctx, a)
 	w.ok(err)
-	w.equal(texts(records), []string{"truth"})
+	w.ok(read.Whole())
+	liars := read.Liars
+	w.equal(texts(read.Records), []string{"truth"})
 	if len(liars) != 1 || liars[0].Custodian != 1 {
 		t.Fatalf("liars: %+v", liars)
 	}
@@ -158,7 +160,7 @@ func TestRevocationClosesOpenAccess(t *testing.T) {
 			t.Errorf("custodian %d: %v", i+1, err)
 		}
 	}
-	if _, _, err := w.at[0].Read(w.ctx, a); err == nil {
+	if _, err := w.at[0].Read(w.ctx, a); err == nil {
 		t.Error("read under a revoked contract")
 	}
 	_, err := w.request(1, w.doctor, p, "labs")

@@ -306,7 +306,7 @@ func (n *Node) ownShare(ctx context.Context, call shareCall) api.Share {
 	var refused *custodian.Refusal
 	switch {
 	case errors.As(err, &refused):
-		return api.Share{Custodian: n.index, Reason: refused.Reason, Detail: refused.Detail, Retry: refused.Retry}
+		return api.Share{Custodian: n.index, Reason: refused.Reason, Detail: refused.Detail, Retry: refused.Retry, Records: refused.Records}
 	case err != nil:
 		n.log.Error("custodian", "error", err)
 		return api.Share{Custodian: n.index, Detail: "this custodian could not answer"}

@@ -26,14 +26,14 @@ import (
 )
 
 // backUp stops a node, backs it up and starts it again; the others go on.
-func (w *world) backUp(i int) string {
+func (w *world) backUp(i int) (file string, m *backup.Manifest) {
 	w.Helper()
-	file := filepath.Join(w.TempDir(), w.net.Names[i]+".backup")
+	file = filepath.Join(w.TempDir(), w.net.Names[i]+".backup")
 	w.ok(w.net.StopNode(i))
-	_, err := backup.Write(w.ctx, w.backupOf(i, file))
+	m, err := backup.Write(w.ctx, w.backupOf(i, file))
 	w.ok(err)
 	w.comeBack(i)
-	return file
+	return file, m
 }
 
 func (w *world) backupOf(i int, file string) backup.Options {
@@ -81,7 +81,8 @@ func TestRestoredFromBackup(t *testing.T) {
 
 	var backups []string
 	for i := range 4 {
-		backups = append(backups, w.backUp(i))
+		file, _ := w.backUp(i)
+		backups = append(backups, file)
 	}
 	open := w.access(0, w.doctor, p, "mental-health")
 	w.write(p, 1, group("labs", "after-the-backups"))
@@ -237,8 +238,8 @@ func TestWholeNetworkRestored(t *testing.T) {
 	var backups []string
 	newest := uint64(0)
 	for i := range 4 {
-		backups = append(backups, w.backUp(i))
-		newest = w.net.Nodes[i].Ledger().Head().Size
+		file, m := w.backUp(i)
+		backups, newest = append(backups, file), max(newest, m.Log.Size) // of a node that may have been behind
 		w.write(p, i, group("labs", fmt.Sprintf("at-%d", i))) // so that no two are of the same height
 	}
 	lost := w.net.Nodes[3].Ledger().Head().Size // where the last one was written: the others may be behind
@@ -279,7 +280,8 @@ func TestRestoredBesideTheOldOne(t *testing.T) {
 	dir := t.TempDir()
 	w := startWorld(t, devConfig(dir, 4))
 	p := w.patient()
-	o := w.backupOf(3, w.backUp(3))
+	file, _ := w.backUp(3)
+	o := w.backupOf(3, file)
 	o.Dir = filepath.Join(t.TempDir(), "twin")
 	w.write(p, 3, group("labs", "by-the-old-one"))
 	_, err := backup.Restore(w.ctx, o)

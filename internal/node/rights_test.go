@@ -82,7 +82,7 @@ func TestRights(t *testing.T) {
 		t.Fatalf("withdrawn: %+v", done)
 	}
 	for i := range w.at {
-		if _, _, err := w.at[i].Read(w.ctx, open); err == nil {
+		if _, err := w.at[i].Read(w.ctx, open); err == nil {
 			t.Errorf("gateway %d: an access goes on after its contract was withdrawn", i)
 		}
 	}

@@ -29,8 +29,8 @@ func TestSuspensionStopsAnOpenAccess(t *testing.T) {
 			now, err := w.at[i].Practitioner(w.ctx, id)
 			return err == nil && now.Status == "suspended"
 		})
-		if records, _, err := w.at[i].Read(w.ctx, a); err == nil || len(records) > 0 {
-			t.Fatalf("node %d served a suspended practitioner's open access: %d records", i, len(records))
+		if read, err := w.at[i].Read(w.ctx, a); err == nil || len(read.Records) > 0 {
+			t.Fatalf("node %d served a suspended practitioner's open access: %d records", i, len(read.Records))
 		}
 	}
 	_, err = w.request(1, w.doctor, p, "labs")

@@ -183,7 +183,7 @@ func TestVaultTakesNoGarbage(t *testing.T) {
 	}
 	garbage := bytes.Repeat([]byte("garbage "), 100)
 	orphan := append(bytes.Clone(good), 1) // a file with a good header
-	large := append(bytes.Clone(good), make([]byte, protocol.StatementBytesMax)...)
+	large := append(bytes.Clone(good), make([]byte, protocol.OwnRecordBytesMax)...)
 	for what, c := range map[string]struct {
 		by   client.Identity
 		hash protocol.Hash

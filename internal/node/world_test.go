@@ -179,12 +179,13 @@ func (w *world) access(at int, who *wallet.Actor, p *patient, classes ...string)
 // read opens what an access permits; nobody may lie.
 func (w *world) read(at int, a *client.Access) []string {
 	w.Helper()
-	records, liars, err := w.at[at].Read(w.ctx, a)
+	read, err := w.at[at].Read(w.ctx, a)
 	w.ok(err)
-	if len(liars) > 0 {
-		w.Fatalf("custodian %d lied", liars[0].Custodian)
+	w.ok(read.Whole())
+	if len(read.Liars) > 0 {
+		w.Fatalf("custodian %d lied", read.Liars[0].Custodian)
 	}
-	return texts(records)
+	return texts(read.Records)
 }
 
 func texts(records []*wallet.Record) (out []string) {

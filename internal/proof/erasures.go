@@ -3,6 +3,7 @@ package proof
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -35,6 +36,7 @@ type forgotten struct {
 	seq        uint64
 	label      protocol.Label
 	member     protocol.MemberID
+	own        bool              // the patient's, or a delegate's
 	about      protocol.RecordID // of a statement
 	ciphertext protocol.Hash
 	erased     bool
@@ -152,6 +154,8 @@ func (f *forgetting) added(e protocol.Entry) error {
 	}
 	r := &forgotten{id: a.Record, seq: e.Seq, label: a.Label, ciphertext: a.Ciphertext}
 	switch e.Signer.Kind {
+	case protocol.ActorPatient, protocol.ActorDelegate:
+		r.own = true
 	case protocol.ActorMember:
 		r.member = protocol.MemberID(e.Signer.ID)
 	case protocol.ActorPractitioner:
@@ -166,6 +170,12 @@ func (f *forgetting) added(e protocol.Entry) error {
 	}
 	f.records[a.Record] = r
 	f.order = append(f.order, r)
+	switch {
+	case a.Relation == protocol.RelationStatement && !r.own:
+		return errors.New("it is a statement, and neither the patient's nor a delegate's")
+	case a.Relation == protocol.RelationSupersedes && r.own != f.records[a.About].own:
+		return fmt.Errorf("it replaces record %s, which somebody else wrote", a.About)
+	}
 	return nil
 }
 

@@ -227,9 +227,13 @@ func (w *wording) added(l *LogLine, e protocol.Entry) error {
 	}
 	w.labels[a.Record] = a.Label
 	l.Records, l.What = []protocol.RecordID{a.Record}, []string{w.class(a.Label)}
-	switch l.Text = fmt.Sprintf("%s added a record of %s", w.name(l.Who), l.What[0]); a.Relation {
+	own := ""
+	if e.Signer.Kind == protocol.ActorPatient || e.Signer.Kind == protocol.ActorDelegate {
+		own = "the patient's own "
+	}
+	switch l.Text = fmt.Sprintf("%s added a record of %s%s", w.name(l.Who), own, l.What[0]); a.Relation {
 	case protocol.RelationSupersedes:
-		l.Text = fmt.Sprintf("%s added a new version of a record of %s", w.name(l.Who), l.What[0])
+		l.Text = fmt.Sprintf("%s added a new version of a record of %s%s", w.name(l.Who), own, l.What[0])
 	case protocol.RelationStatement:
 		l.Text = fmt.Sprintf("%s made a statement about a record of %s", w.name(l.Who), l.What[0])
 	}
