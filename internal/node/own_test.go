@@ -67,6 +67,7 @@ func TestOwnRecords(t *testing.T) {
 	if err != nil || len(failed) > 0 || len(written) != 2 {
 		t.Fatalf("%+v %v", failed, err)
 	}
+	t.Logf("a file of %d bytes is a record of %d", len(scan), written[slices.IndexFunc(written, func(x client.Written) bool { return x.Class == "documents" })].Bytes)
 	said, failed, err := w.at[2].WriteRecords(w.ctx, client.Actor(mother), h, []fhir.Group{note(t, "allergies", client.Note{Text: "Bees, too.", By: "Delegate"})}, nil)
 	if err != nil || len(failed) > 0 {
 		t.Fatalf("%+v %v", failed, err)
