@@ -176,6 +176,7 @@ func (p *play) perform(ctx context.Context) error {
 		{"standing-resolves", p.standingResolves},
 		{"amend-superseded", p.amendSuperseded},
 		{"amend-disputed", p.amendDisputed},
+		{"amend-own-words", p.amendOwnWords},
 		{"erase-record", p.eraseRecord},
 		{"erase-under-hold", p.eraseHeld},
 		{"rights-who-read-and-can", p.rightsWho},

@@ -101,6 +101,40 @@ func (p *play) amendDisputed(ctx context.Context) (string, error) {
 	return fmt.Sprintf("the author denied a correction, with its reason; the patient's disagreement now opens with the record for everybody who may read it (%d records in one access)", len(records)), nil
 }
 
+// amendOwnWords: what the patient writes is read like any record, as the patient's word and nobody else's; no organisation replaces it.
+func (p *play) amendOwnWords(ctx context.Context) (string, error) {
+	class := fhir.Class(p.leadClass())
+	g, err := client.Note{Title: "What I noticed myself", Text: "A rash after penicillin, as a child.", By: "Patient", At: time.Now()}.Group(class)
+	if err != nil {
+		return "", err
+	}
+	h := p.lead.keys.Handle()
+	written, broken, err := p.at[0].WriteRecords(ctx, client.Patient(p.lead.keys), h, []fhir.Group{g}, nil)
+	if err != nil {
+		return "", err
+	}
+	if len(broken) > 0 {
+		return "", broken[0].Err
+	}
+	id := written[0].Record
+	grantee := consent.Grantee{Practitioner: protocol.PractitionerID(p.other.ID)}
+	if _, err := p.at[0].GrantTemplate(ctx, p.lead.keys, "second-opinion", consent.Params{Grantee: grantee, Records: []protocol.RecordID{id}}, 0); err != nil {
+		return "", err
+	}
+	a, err := p.at[0].RequestAccess(ctx, client.Actor(p.other), p.lead.keys.Journal, protocol.PurposeTreat, nil, []protocol.RecordID{id})
+	records, err := p.opened(ctx, a, err)
+	if err != nil {
+		return "", err
+	}
+	if len(records) != 1 || !records[0].Manifest.Author.Own() {
+		return "", failed("the patient's words came as something else: %d records", len(records))
+	}
+	if _, err := p.at[0].Amend(ctx, p.member(0), h, id, g); !errors.Is(err, &protocol.Rejection{Reason: protocol.BadRelation}) {
+		return "", failed("an organisation replaced the patient's words: %v", err)
+	}
+	return fmt.Sprintf("the patient wrote a note into %s; %s reads it as the patient's own word, and no organisation can put another in its place", class, p.other.Name), nil
+}
+
 // eraseRecord: custodians refuse, every node deletes and attests, and the journal still verifies.
 func (p *play) eraseRecord(ctx context.Context) (string, error) {
 	w, _, err := p.recordToSpare()

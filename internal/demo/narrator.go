@@ -32,7 +32,7 @@ var titles = map[string]string{
 	"breakglass-refused-without-card": "An emergency, and no emergency card", "breakglass-reads": "The glass is broken", "breakglass-reviewed": "And reviewed",
 	"delegate-reads": "A daughter helps", "delegate-ends-by-itself": "Her time is over", "device-cut-off": "A stolen phone", "device-keys-rotated": "New keys",
 	"standing-suspended": "A nurse is suspended", "standing-resolves": "Who is this hospital?", "amend-superseded": "A record is corrected",
-	"amend-disputed": "The patient disagrees", "erase-record": "A record is forgotten", "erase-under-hold": "A court wants it kept for now",
+	"amend-disputed": "The patient disagrees", "amend-own-words": "And has something to add", "erase-record": "A record is forgotten", "erase-under-hold": "A court wants it kept for now",
 	"erase-class": "A class is forgotten", "erase-contributions": "An organisation's records are forgotten", "erase-everything": "Everything is forgotten",
 	"rights-who-read-and-can": "Who read, and who can", "rights-everything-in-one-file": "Everything, to take along", "rights-everything-withdrawn": "Everything withdrawn",
 	"erase-still-complete": "The log is still complete", "recover-vetoed": "Somebody tries to take a journal over", "recover-lost-wallet": "A lost wallet",
