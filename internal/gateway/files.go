@@ -20,8 +20,8 @@ func (s *server) putFile(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	most := int64(protocol.RecordFileBytesMax)
-	err = s.view(func(v *ledger.View) (err error) { most, err = s.mayStore(v, r); return err })
+	var by storer
+	err = s.view(func(v *ledger.View) (err error) { by, err = s.mayStore(v, r); return err })
 	if err != nil {
 		return err
 	}
@@ -30,8 +30,13 @@ func (s *server) putFile(w http.ResponseWriter, r *http.Request) error {
 		return problem(http.StatusLengthRequired, "length", "The file's length is missing", "Send it with Content-Length.")
 	case size == 0:
 		return bad("length", "The file is empty", "An encrypted file has a header at least.")
-	case size > most:
-		return tooLarge(most)
+	case size > by.most:
+		return tooLarge(by.most)
+	}
+	if !by.journal.IsZero() {
+		if err := s.uploads.take(s.Now(), by.journal, r.ContentLength); err != nil {
+			return err
+		}
 	}
 	body := &arriving{r: http.MaxBytesReader(w, r.Body, r.ContentLength)}
 	note, err := s.StoreFile(r.Context(), hash, body, r.ContentLength)

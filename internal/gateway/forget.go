@@ -24,26 +24,31 @@ func unlessErased(v *ledger.View, n journal.Named) error {
 	return err
 }
 
-// mayStore says how large a file the asker may have kept: authors a record's; the patient of an open journal, and a delegate who acts, one of
-// their own.
-func (s *server) mayStore(v *ledger.View, r *http.Request) (int64, error) {
+// storer is who may have a file kept: how large it may be, and the journal for whose patient it is.
+type storer struct {
+	most    int64
+	journal protocol.JournalID // zero: an organisation's
+}
+
+// mayStore finds who has a file kept: authors a record's; the patient of an open journal, and a delegate who acts, one of their own.
+func (s *server) mayStore(v *ledger.View, r *http.Request) (storer, error) {
 	a, err := s.ask(v, r)
 	if err != nil {
-		return 0, err
+		return storer{}, err
 	}
 	in := protocol.JournalID(a.signer.ID)
 	if !a.isPatientOf(in) && !a.standsFor(in, protocol.LevelAct) {
 		if a.signer.Kind == protocol.ActorDelegate {
-			return 0, notDelegated
+			return storer{}, notDelegated
 		}
 		_, err := s.staff(v, r)
-		return protocol.RecordFileBytesMax, err
+		return storer{most: protocol.RecordFileBytesMax}, err
 	}
 	row, ok, err := journal.Get(v, in)
 	if err == nil && (!ok || row.Closed != 0) {
 		err = &api.Problem{Status: http.StatusForbidden, Code: protocol.JournalClosed.String(), Title: "The journal is closed", Detail: protocol.JournalClosed.Advice()}
 	}
-	return protocol.OwnRecordBytesMax, err
+	return storer{most: protocol.OwnRecordBytesMax, journal: in}, err
 }
 
 // ties adds to a record what it has to do with others, and what became of it.

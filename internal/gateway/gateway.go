@@ -23,6 +23,7 @@ type server struct {
 
 	hints    hints
 	streams  streams
+	uploads  uploads
 	patience time.Duration // how long a request waits for its place
 }
 

@@ -44,6 +44,11 @@ const (
 	streamPause       = 50 * time.Millisecond
 	streamPage        = 200
 
+	// What patients and delegates may upload in an hour: of one journal, and of all together.
+	UploadsJournalHourBytesMax = 512 << 20
+	UploadsHourBytesMax        = 8 << 30
+	uploadersHourMax           = 1 << 16
+
 	// ReadersMax is how many practitioners and organisations one answer about readers looks at; DisclosuresScanMax how many entries one page of
 	// disclosures does.
 	ReadersMax         = 4096
