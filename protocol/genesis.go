@@ -3,6 +3,7 @@ package protocol
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Genesis is what a network begins with. Its canonical encoding is the first thing the engine hands to the ledger.
@@ -15,7 +16,7 @@ type Genesis struct {
 	Params  Params
 }
 
-// Params are the numbers that a network begins with; no action changes them yet.
+// Params are what a network begins with; no action changes them yet.
 type Params struct {
 	_                  struct{} `cbor:",toarray"`
 	QuotaMemberMinute  uint32   // envelopes a member may cause a minute, refused and rejected ones included
@@ -24,12 +25,16 @@ type Params struct {
 	KeygenStepMillis   uint64   // time for a step of key generation before the silent are left out
 	ReviewMillis       uint64   // from breaking the glass until its review is due
 	RecoveryMillisMin  uint64   // the least delay of a recovery by guardians, whatever their policy says
+
+	// EmergencyClasses are what the members recommend that emergency teams may see: the terms of the contract that a wallet signs for a new
+	// journal unless its patient names others, or none. Ascending; the ledger itself, to which labels are blind, does nothing with them.
+	EmergencyClasses []string
 }
 
 // DefaultParams suit a network of a few dozen organisations.
 func DefaultParams() Params {
 	return Params{QuotaMemberMinute: 60_000, QuotaJournalMinute: 600, AccessMillis: AccessDeadlineMillis, KeygenStepMillis: 30_000,
-		ReviewMillis: 72 * 3600_000, RecoveryMillisMin: 3600_000}
+		ReviewMillis: 72 * 3600_000, RecoveryMillisMin: 3600_000, EmergencyClasses: []string{"allergies", "medications", "problems"}}
 }
 
 // Validate checks shapes; errors are plain sentences.
@@ -76,5 +81,28 @@ func (g *Genesis) Validate() error {
 		p.ReviewMillis == 0 || p.ReviewMillis > ReviewMillisMax || p.RecoveryMillisMin > RecoveryDelayMillisMax {
 		return errors.New("a parameter is zero or out of range")
 	}
+	return validateClasses(g.Params.EmergencyClasses)
+}
+
+func validateClasses(names []string) error {
+	if len(names) > EmergencyClassesMax {
+		return fmt.Errorf("emergency teams may see at most %d classes by default", EmergencyClassesMax)
+	}
+	for i, name := range names {
+		if !ValidClass(name) {
+			return fmt.Errorf("a class's name has 1 to %d small letters, digits and inner hyphens", ClassBytesMax)
+		}
+		if i > 0 && names[i-1] >= name {
+			return errors.New("classes are ascending, each once")
+		}
+	}
 	return nil
+}
+
+// ValidClass tells whether s can name a class of records: 1 to 48 small letters, digits and single inner hyphens.
+func ValidClass(s string) bool {
+	if len(s) == 0 || len(s) > ClassBytesMax || s[0] == '-' || s[len(s)-1] == '-' {
+		return false
+	}
+	return strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == "" && !strings.Contains(s, "--")
 }

@@ -8,7 +8,9 @@ const (
 	EnvelopeActionsMax      = 32          // actions an envelope, all or nothing
 	NotAfterMillisMax       = 10 * 60_000 // how far ahead of block time a not-after may lie
 	ChainBytesMax           = 50
-	NameBytesMax            = 64      // a member's public name
+	NameBytesMax            = 64 // a member's public name
+	ClassBytesMax           = 48 // a class's name
+	EmergencyClassesMax     = 32
 	ContractBytesMax        = 4 << 10 // canonical Cedar of one contract
 	ContractsJournalMax     = 64      // active contracts a journal
 	ContractWindowMillisMax = 10 * 366 * 24 * 3600_000

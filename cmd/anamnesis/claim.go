@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/anamnesis-health/anamnesis/internal/client"
-	"github.com/anamnesis-health/anamnesis/internal/fhir"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/consent"
 	"github.com/anamnesis-health/anamnesis/internal/wallet"
 	"github.com/anamnesis-health/anamnesis/protocol"
@@ -126,7 +125,7 @@ glass for a few classes, as in a journal that a patient opens; --emergency names
 anamnesis journal provision --as anamnesis-dev/members/northside-general-hospital.actor \
     --team role:physician@northside-general-hospital --out bed12.journal --slip bed12.txt`,
 	}, func(ctx context.Context, _ []string) error {
-		seen, err := emergencySeen(emergency)
+		seen, err := parseEmergency(emergency)
 		if err != nil {
 			return err
 		}
@@ -141,7 +140,7 @@ anamnesis journal provision --as anamnesis-dev/members/northside-general-hospita
 	return cmd
 }
 
-func (c *cli) provision(ctx context.Context, team []string, emergency []fhir.Class, out, slip string) error {
+func (c *cli) provision(ctx context.Context, team []string, seen emergencySeen, out, slip string) error {
 	s, err := c.member(ctx)
 	if err != nil {
 		return err
@@ -155,7 +154,7 @@ func (c *cli) provision(ctx context.Context, team []string, emergency []fhir.Cla
 	if err != nil {
 		return err
 	}
-	grants, err := teamGrants(s, team, labelsOf(p.Handle, emergency))
+	grants, err := teamGrants(s, team, labelsOf(p.Handle, seen.on(s.Client)))
 	if err != nil {
 		return err
 	}

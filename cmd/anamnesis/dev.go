@@ -8,16 +8,19 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/anamnesis-health/anamnesis/internal/node"
 	"github.com/anamnesis-health/anamnesis/internal/threshold"
+	"github.com/anamnesis-health/anamnesis/protocol"
 )
 
 func (c *cli) devCommand() *cobra.Command {
 	cfg := node.DevConfig{}
-	verbose := false
+	verbose, emergency := false, ""
 	cmd := c.command(&cobra.Command{
 		Use:     "dev",
 		GroupID: "network",
@@ -37,11 +40,25 @@ anamnesis dev --members 7 --dir /tmp/seven --listen 127.0.0.1:9000`,
 	f.StringVar(&cfg.Notify.Mail.Relay, "mail-relay", "", "mails go through the relay at this `ADDRESS`, host:port")
 	f.StringVar(&cfg.Notify.Mail.From, "mail-from", "", "the `ADDRESS` that mails come from")
 	f.BoolVar(&cfg.Notify.Mail.MustTLS, "mail-tls", false, "send nothing to a relay that does not offer STARTTLS")
+	f.StringVar(&emergency, "emergency-default", "", "what a new network recommends that emergency teams may see: `CLASSES`, or none (default "+strings.Join(protocol.DefaultParams().EmergencyClasses, ",")+")")
 	f.BoolVar(&verbose, "verbose", false, "log to standard error")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c.began = true
 		if verbose {
 			cfg.Log = slog.New(slog.NewTextHandler(c.err, nil))
+		}
+		seen, err := parseEmergency(emergency)
+		if err != nil {
+			return err
+		}
+		if seen.said {
+			params := node.DevParams()
+			params.EmergencyClasses = nil
+			for _, class := range seen.classes {
+				params.EmergencyClasses = append(params.EmergencyClasses, string(class))
+			}
+			slices.Sort(params.EmergencyClasses)
+			cfg.Params = &params
 		}
 		return c.dev(cmd.Context(), cfg, cmd.Flags().Changed("members"))
 	}
@@ -92,6 +109,11 @@ func (c *cli) dev(ctx context.Context, cfg node.DevConfig, insist bool) (err err
 	if n := len(d.Names); insist && n != cfg.Members {
 		f := usage("the network in %s has %s, not %d", d.Dir, plural(n, "member"), cfg.Members)
 		f.Detail = "Leave --members out to resume it, or choose another --dir."
+		return f
+	}
+	if p := cfg.Params; p != nil && !slices.Equal(p.EmergencyClasses, d.Genesis.Params.EmergencyClasses) {
+		f := usage("the network in %s was made with another --emergency-default", d.Dir)
+		f.Detail = "Leave it out to resume the network, or choose another --dir."
 		return f
 	}
 	c.started(d)

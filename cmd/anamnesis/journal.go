@@ -24,9 +24,6 @@ func (c *cli) journalCommand() *cobra.Command {
 	return cmd
 }
 
-// emergencyClasses are what emergency teams may see of a new journal unless its patient says otherwise.
-var emergencyClasses = []string{string(fhir.Allergies), string(fhir.Medications), string(fhir.Problems)}
-
 func (c *cli) journalOpen() *cobra.Command {
 	var emergency string
 	cmd := c.command(&cobra.Command{
@@ -38,9 +35,9 @@ what you want to keep apart.
 
 The first journal ties the wallet to the network of the gateway, and to its trust root.
 
-A new journal lets emergency physicians and paramedics break the glass for a few classes, with a reason that you see and a review
-by somebody else, and only whoever has your handle or card can ask. --emergency names other classes, or none. It is a contract like
-any other: ` + "`anamnesis consent list`" + ` shows it, and you can revoke it.`,
+A new journal lets emergency physicians and paramedics break the glass for the few classes that the network recommends, with a reason
+that you see and a review by somebody else, and only whoever has your handle or card can ask. --emergency names other classes, or
+none. It is a contract like any other: ` + "`anamnesis consent list`" + ` shows it, and you can revoke it.`,
 		Example: `
 anamnesis journal open
 anamnesis journal open --emergency none
@@ -51,7 +48,7 @@ anamnesis journal open psychiatry --gateway http://127.0.0.1:8080`,
 		if len(args) == 1 {
 			name = args[0]
 		}
-		seen, err := emergencySeen(emergency)
+		seen, err := parseEmergency(emergency)
 		if err != nil {
 			return err
 		}
@@ -62,15 +59,37 @@ anamnesis journal open psychiatry --gateway http://127.0.0.1:8080`,
 }
 
 func emergencyFlag(cmd *cobra.Command, emergency *string) {
-	cmd.Flags().StringVar(emergency, "emergency", strings.Join(emergencyClasses, ","), "`CLASSES` that emergency teams may see, separated by commas, or none")
+	cmd.Flags().StringVar(emergency, "emergency", "", "`CLASSES` that emergency teams may see, separated by commas, or none (default what the network recommends)")
 }
 
-// emergencySeen reads what the flag says.
-func emergencySeen(flag string) ([]fhir.Class, error) {
-	if flag == "none" {
-		return nil, nil
+// emergencySeen is what emergency teams may see of a new journal: what its patient says, or else what the network's members recommend.
+type emergencySeen struct {
+	said    bool
+	classes []fhir.Class
+}
+
+func parseEmergency(flag string) (e emergencySeen, err error) {
+	switch flag {
+	case "":
+		return e, nil
+	case "none":
+		return emergencySeen{said: true}, nil
 	}
-	return classes(strings.Split(flag, ","))
+	e.said = true
+	e.classes, err = classes(strings.Split(flag, ","))
+	return e, err
+}
+
+// on is what holds on a network.
+func (e emergencySeen) on(net *client.Client) []fhir.Class {
+	if e.said {
+		return e.classes
+	}
+	var out []fhir.Class
+	for _, name := range net.Genesis.Params.EmergencyClasses {
+		out = append(out, fhir.Class(name))
+	}
+	return out
 }
 
 // letEmergencies grants the emergency card's contract on a new journal.
@@ -86,7 +105,7 @@ func letEmergencies(ctx context.Context, net *client.Client, keys *wallet.Journa
 	return err
 }
 
-func (c *cli) openJournal(ctx context.Context, name string, emergency []fhir.Class) error {
+func (c *cli) openJournal(ctx context.Context, name string, seen emergencySeen) error {
 	p, err := c.openWallet()
 	if err != nil {
 		return err
@@ -111,6 +130,7 @@ func (c *cli) openJournal(ctx context.Context, name string, emergency []fhir.Cla
 	if err := c.save(p); err != nil {
 		return err
 	}
+	emergency := seen.on(net)
 	if !found {
 		if err := letEmergencies(ctx, net, keys, emergency); err != nil {
 			return err

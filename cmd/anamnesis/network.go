@@ -73,7 +73,7 @@ func (c *cli) showNetwork(ctx context.Context, net *client.Client) error {
 		}
 		head := fmt.Sprintf("%d entries, height %d, %s UTC", v.Head.Size, v.Head.Height, when(v.Head.Time))
 		fields(out, "network", v.Chain, "answering", namesOf(net, nil).member(v.Member), "state", state, "ledger", head, "key", key,
-			"access", span(time.Duration(v.Params.AccessMillis)*time.Millisecond)+" to open what was permitted", "trust root", v.Digest)
+			"access", span(time.Duration(v.Params.AccessMillis)*time.Millisecond)+" to open what was permitted", "emergency", emergencyText(net), "trust root", v.Digest)
 		fmt.Fprintln(out)
 		printMembers(out, v.Members)
 	})
@@ -95,4 +95,12 @@ func printMembers(out io.Writer, members []api.Member) {
 		t.add(m.Name, m.Kind.String(), short(m.ID), number, gateway)
 	}
 	t.print(out)
+}
+
+func emergencyText(net *client.Client) string {
+	names := net.Genesis.Params.EmergencyClasses
+	if len(names) == 0 {
+		return "nothing is recommended that emergency teams may see"
+	}
+	return strings.Join(names, ", ") + " are recommended; each patient decides"
 }

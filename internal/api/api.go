@@ -81,6 +81,8 @@ type Params struct {
 	QuotaMemberMinute  uint32 `json:"quota_member_minute"`
 	QuotaJournalMinute uint32 `json:"quota_journal_minute"`
 	AccessMillis       uint64 `json:"access_ms"`
+	// EmergencyClasses are what the members recommend that emergency teams may see of a new journal.
+	EmergencyClasses []string `json:"emergency_classes"`
 }
 
 // Head is where the answering node's ledger stands.

@@ -25,7 +25,7 @@ func (s *server) getNetwork(w http.ResponseWriter, _ *http.Request) error {
 		params := v.Params()
 		out = api.Network{Chain: v.Chain(), Version: protocol.Version, Genesis: protocol.Encode(genesis), Member: s.Member, Policy: string(s.Policy),
 			Head:   api.Head{Height: v.Head.Height, Time: v.Head.Time, Size: v.Head.Size, Root: v.Head.Root, AppHash: v.Head.AppHash},
-			Params: api.Params{QuotaMemberMinute: params.QuotaMemberMinute, QuotaJournalMinute: params.QuotaJournalMinute, AccessMillis: params.AccessMillis}}
+			Params: api.Params{QuotaMemberMinute: params.QuotaMemberMinute, QuotaJournalMinute: params.QuotaJournalMinute, AccessMillis: params.AccessMillis, EmergencyClasses: list(params.EmergencyClasses)}}
 		var err error
 		if out.Members, err = s.members(v); err != nil {
 			return err

@@ -240,7 +240,7 @@ func TestWholeNetworkRestored(t *testing.T) {
 	for i := range 4 {
 		file, m := w.backUp(i)
 		backups, newest = append(backups, file), max(newest, m.Log.Size) // of a node that may have been behind
-		w.write(p, i, group("labs", fmt.Sprintf("at-%d", i))) // so that no two are of the same height
+		w.write(p, i, group("labs", fmt.Sprintf("at-%d", i)))            // so that no two are of the same height
 	}
 	lost := w.net.Nodes[3].Ledger().Head().Size // where the last one was written: the others may be behind
 	w.ok(w.net.Stop())

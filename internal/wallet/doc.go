@@ -31,7 +31,6 @@ const (
 	TextBytesMax        = 256       // a nickname, an organisation's name or identifier, an address
 	ScryptLogNDefault   = 18        // scrypt work factor of files written: 256 MiB, about a second
 	ScryptLogNMax       = 20        // the largest accepted on reading: 1 GiB
-	ClassBytesMax       = 48        // a class slug
 	ResourcesRecordMax  = 10_000    // resources a record
 	ContentBytesMax     = 128 << 20 // a record's content, uncompressed
 	ManifestBytesMax    = 4 << 20   // the manifest of a record

@@ -151,8 +151,8 @@ func (m *Manifest) check() error {
 	if m.Version != manifestVersion {
 		return errors.New("unknown version")
 	}
-	if !validClass(m.Class) {
-		return fmt.Errorf("%w: a class has 1 to %d small letters, digits and inner hyphens", ErrText, ClassBytesMax)
+	if !protocol.ValidClass(m.Class) {
+		return fmt.Errorf("%w: a class has 1 to %d small letters, digits and inner hyphens", ErrText, protocol.ClassBytesMax)
 	}
 	switch m.Author.Kind {
 	case protocol.ActorMember, protocol.ActorPractitioner, protocol.ActorPatient, protocol.ActorDelegate:
@@ -170,14 +170,6 @@ func (m *Manifest) check() error {
 	}
 	return errors.Join(checkText("a network's id", m.Chain, 1), checkText("the source's name", m.Source.Name, 0),
 		checkText("the source's identifier", m.Source.Identifier, 0))
-}
-
-// validClass tells whether s can name a class.
-func validClass(s string) bool {
-	if len(s) == 0 || len(s) > ClassBytesMax || s[0] == '-' || s[len(s)-1] == '-' {
-		return false
-	}
-	return strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == "" && !strings.Contains(s, "--")
 }
 
 // manifestMessage is what the author signs.

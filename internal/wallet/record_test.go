@@ -176,7 +176,7 @@ func TestSealRefusesBadInput(t *testing.T) {
 		"no class":            func(in *SealInput) { in.Class = "" },
 		"class with capitals": func(in *SealInput) { in.Class = "Labs" },
 		"class with a slash":  func(in *SealInput) { in.Class = "a/b" },
-		"long class":          func(in *SealInput) { in.Class = strings.Repeat("a", ClassBytesMax+1) },
+		"long class":          func(in *SealInput) { in.Class = strings.Repeat("a", protocol.ClassBytesMax+1) },
 		"no chain":            func(in *SealInput) { in.Chain = "" },
 		"no journal":          func(in *SealInput) { in.Handle.Journal = protocol.JournalID{} },
 		"no author":           func(in *SealInput) { in.Author = protocol.Signer{} },
