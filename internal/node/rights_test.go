@@ -26,7 +26,11 @@ func TestRights(t *testing.T) {
 	p := w.patient()
 	w.write(p, 0, group("labs", "one"), group("allergies", "two"), group("hiv", "three"))
 	h := p.keys.Handle()
-	_, err := w.request(0, w.doctor, p, "labs")
+	_, failed, err := w.at[2].WriteRecords(w.ctx, client.Patient(p.keys), h, []fhir.Group{note(t, "allergies", client.Note{Text: "Mine.", By: "Patient"})}, nil)
+	if err != nil || len(failed) > 0 {
+		t.Fatalf("%+v %v", failed, err)
+	}
+	_, err = w.request(0, w.doctor, p, "labs")
 	w.refused(err, protocol.NoContract)
 	w.grant(p, w.doctor, time.Hour, "labs", "allergies")
 	w.read(0, w.access(0, w.doctor, p, "labs"))

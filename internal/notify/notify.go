@@ -82,7 +82,7 @@ var byType = map[string]what{
 	"set-hold":          {kind: "hold", text: "An organisation must keep records of yours for a while, by law. Open your wallet to see until when."},
 	"lift-hold":         {kind: "hold-lifted", text: "An organisation need not keep records of yours any more."},
 	"hold-ended":        {kind: "hold-lifted", text: "An organisation need not keep records of yours any more."},
-	"request-amendment": {kind: "amendment-asked", text: "You asked for a record to be corrected."},
+	"request-amendment": {kind: "amendment-asked", text: "A correction of a record was asked for in your name. If that was not you, open your wallet."},
 	"answer-amendment":  {kind: "amendment-answered", text: "An organisation answered your wish to have a record corrected. Open your wallet to read it."},
 	"amendment-overdue": {kind: "amendment-overdue", text: "An organisation did not answer your wish to have a record corrected in time. Open your wallet; you can complain."},
 }
