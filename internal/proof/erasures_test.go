@@ -12,6 +12,7 @@ import (
 
 	"github.com/anamnesis-health/anamnesis/internal/api"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/journal"
+	"github.com/anamnesis-health/anamnesis/internal/ledger/ledgertest"
 	"github.com/anamnesis-health/anamnesis/internal/proof"
 	"github.com/anamnesis-health/anamnesis/protocol"
 )
@@ -135,6 +136,52 @@ func must2[T any](v T, err error) T {
 	return v
 }
 
+// by has somebody else be the author of a record.
+func by(record protocol.RecordID, author *ledgertest.Who) func(*net, *api.JournalProof) {
+	return func(n *net, p *api.JournalProof) {
+		for k := range p.Journal.Entries {
+			var a protocol.AddRecord
+			e := entryOf(n.T, p.Journal.Entries[k])
+			if e.Type == protocol.TypeAddRecord && protocol.Decode(e.Action, &a) == nil && a.Record == record {
+				resign(n, p, k, author, same)
+				return
+			}
+		}
+		n.T.Fatal("there is no such record")
+	}
+}
+
+// What the patient wrote replaces nobody else's record, nor the other way round; a proof shows it if the network let it happen.
+func TestOwnAndOthersRecords(t *testing.T) {
+	n := story(t, 4)
+	j, m1 := n.patient.Journal(), n.Members[0]
+	n.Must(n.patient, j, &protocol.Grant{NotAfter: n.Time + 3600_000, Policy: policyOf(t, `permit(principal, action, resource);`)})
+	theirs, mine := n.record(20, "labs"), n.record(22, "labs")
+	next, nextOfMine := n.record(21, "labs"), n.record(23, "labs")
+	next.Relation, next.About = protocol.RelationSupersedes, theirs.Record
+	nextOfMine.Relation, nextOfMine.About = protocol.RelationSupersedes, mine.Record
+	n.Must(m1, j, theirs, next)
+	n.Must(n.patient, j, mine)
+	n.Must(n.patient, j, nextOfMine)
+	n.Must(m1, j, n.record(24, "labs"))
+	for _, c := range []tampering{
+		{"the truth", func(*net, *api.JournalProof) {}, []proof.Code{}},
+		{"the patient's record replaced by an organisation", by(nextOfMine.Record, m1), []proof.Code{proof.CodeErasure}},
+		{"a version of the patient's after an organisation's", by(mine.Record, m1), []proof.Code{proof.CodeErasure}},
+	} {
+		t.Run(strings.ReplaceAll(c.name, " ", "-"), func(t *testing.T) {
+			n.T = t
+			p := n.prove(j)
+			c.do(n, p)
+			relog(n, p)
+			r := verify(t, n.export(p), n.options())
+			if got := append([]proof.Code{}, codes(r)...); !slices.Equal(got, c.want) {
+				t.Errorf("found %v, want %v\n%v", got, c.want, r.Failures)
+			}
+		})
+	}
+}
+
 // What the entries say of erasures must follow from what the patient and the authors signed.
 func TestLyingAboutErasures(t *testing.T) {
 	n := forgetful(t)
@@ -188,6 +235,7 @@ func TestLyingAboutErasures(t *testing.T) {
 		{"a node that attests twice", func(n *net, p *api.JournalProof) {
 			resign(n, p, at(n, p, protocol.TypeAttestErasure, 2), n.Members[0], same)
 		}, []proof.Code{proof.CodeErasure}},
+		{"a statement by an organisation", by(protocol.RecordID{8}, n.Members[0]), []proof.Code{proof.CodeErasure}},
 		{"the end of a hold that was never set", func(n *net, p *api.JournalProof) {
 			forge(n, p, at(n, p, protocol.EventHoldEnded, 0), func(e *protocol.Entry) { e.Action = protocol.Encode(protocol.HoldEnded{Hold: protocol.HoldID{1}}) })
 		}, []proof.Code{proof.CodeErasure}},
