@@ -319,14 +319,16 @@ func (c *cli) readAll(ctx context.Context, s *staff, access string) (*client.Rea
 }
 
 // readOne is `record show --as`.
-func (c *cli) readOne(ctx context.Context, text, access string) (*wallet.Record, error) {
+func (c *cli) readOne(ctx context.Context, text, access string) (*wallet.Record, *names, error) {
 	s, err := c.staff(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	known := namesOf(s.Client, nil)
+	known.as = s.identity()
 	read, err := c.readAll(ctx, s, access)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var ids []protocol.RecordID
 	for _, r := range read.Records {
@@ -337,11 +339,11 @@ func (c *cli) readOne(ctx context.Context, text, access string) (*wallet.Record,
 	}
 	id, err := pick("record", strings.ToLower(text), ids)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	at := slices.Index(ids, id)
 	if n := len(read.Records); at >= n {
-		return nil, read.Broken[at-n].Err
+		return nil, nil, read.Broken[at-n].Err
 	}
-	return read.Records[at], nil
+	return read.Records[at], known, nil
 }

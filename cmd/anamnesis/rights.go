@@ -548,7 +548,7 @@ func (c *cli) gatherOne(ctx context.Context, p *patient, export string) (*rights
 		raw[r.Manifest.Record] = r.Resources
 	}
 	for _, l := range timeline(ctx, known, records, entries, &filter{}) {
-		one := rights.Resource{Raw: raw[l.Record][l.Index], Class: l.Class, Type: l.Type, Title: l.Title, Detail: l.Detail, Source: l.Source, Author: l.Author, Record: l.Record}
+		one := rights.Resource{Raw: raw[l.Record][l.Index], Class: l.Class, Type: l.Type, Title: l.Title, Detail: l.Detail, Source: l.Source, Author: l.Author, Own: l.Own, Record: l.Record}
 		if one.Date = dateOf(l); one.Date == "-" {
 			one.Date = ""
 		}

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -28,7 +29,8 @@ type line struct {
 	Author string            `json:"author"` // the member that wrote the record, or the patient
 	Source string            `json:"source"` // the organisation that the content comes from
 	Record protocol.RecordID `json:"record"`
-	Index  int               `json:"index"` // in the record
+	Index  int               `json:"index"`         // in the record
+	Own    bool              `json:"own,omitempty"` // the patient's own word, or a delegate's, whatever it says of itself
 	// Proof shows that this resource is part of the record, against the root in the record's entry, to somebody who has no other resource of
 	// it (docs/spec/record.md). Entry is that entry's index in the log: `log receipt` proves it. A reader learns it from the patient.
 	Proof    wallet.ResourceProof `json:"proof"`
@@ -181,7 +183,7 @@ func timeline(ctx context.Context, known *names, records []*wallet.Record, entri
 				l.Entry, l.Superseded = &row.Entry, row.Superseded
 			}
 			if r.Manifest.Author.Own() {
-				l.Source = client.OwnSource.Name // it is the patient's word, whatever it says of itself
+				l.Own, l.Source = true, client.OwnSource.Name
 				if about, text, ok := client.Statement(raw); ok {
 					l.About, l.Title, l.Detail = &about, "Statement", text
 				}
@@ -284,7 +286,7 @@ func (c *cli) showLines(lines []line) error {
 		t.print(out)
 		fmt.Fprintln(out)
 		authors.print(out, "written by")
-		fmt.Fprintf(out, "%s. `anamnesis record show RECORD` has the whole.\n", plural(len(lines), "resource"))
+		fmt.Fprintf(out, "%s. `anamnesis record show RECORD --text` has the whole.\n", plural(len(lines), "resource"))
 	})
 }
 
@@ -299,50 +301,60 @@ func dateOf(l line) string {
 }
 
 func (c *cli) recordShow() *cobra.Command {
-	dir, access := "", ""
+	dir, access, text := "", "", false
 	cmd := c.command(&cobra.Command{
 		Use:   "show RECORD",
-		Short: "Show a record's resources as they were written, byte for byte",
-		Long: `Opens a record of your own and prints its resources as the author sealed them, or writes each to a file of DIR. With --as it
-opens a record that an access permits. RECORD is its id; the first digits are enough.`,
+		Short: "Show a record: to read, as it was written, or into files",
+		Long: `Opens a record of your own and prints its resources as the author sealed them, byte for byte; with --text what a person reads in
+them: what it is, whose word it is, and notes in full. --out writes each resource to a file of DIR, and beside it the documents
+and pictures in it (PDF, JPEG, PNG, plain text). With --as it opens a record that an access permits. RECORD is its id; the first
+digits are enough.`,
 		Example: `
-anamnesis record show 81f3a0c2
+anamnesis record show 81f3a0c2 --text
 anamnesis record show 81f3a0c2 --out record/`,
 		Args: cobra.ExactArgs(1),
 	}, func(ctx context.Context, args []string) error {
-		r, err := c.oneRecord(ctx, args[0], access)
+		r, known, err := c.oneRecord(ctx, args[0], access)
 		if err != nil {
 			return err
+		}
+		if text {
+			return c.showText(ctx, known, r)
 		}
 		return c.showRecord(r, dir)
 	})
 	cmd.Flags().StringVar(&dir, "out", "", "write the resources into `DIR` instead")
+	cmd.Flags().BoolVar(&text, "text", false, "print it for people")
+	cmd.MarkFlagsMutuallyExclusive("out", "text")
 	cmd.Flags().StringVar(&access, "access", "", "with --as: under this `ACCESS`")
 	return cmd
 }
 
-func (c *cli) oneRecord(ctx context.Context, text, access string) (*wallet.Record, error) {
+// oneRecord opens a record, and has the names of who is in it.
+func (c *cli) oneRecord(ctx context.Context, text, access string) (*wallet.Record, *names, error) {
 	if c.as != "" {
 		return c.readOne(ctx, text, access)
 	}
 	p, err := c.patient(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	known := namesOf(p.Client, nil)
+	known.as = client.Patient(p.keys)
 	found, err := p.findRecords(ctx, []string{text})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	rows, err := p.Records(ctx, p.keys)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	rows = slices.DeleteFunc(rows, func(r api.Record) bool { return r.ID != found[0] })
 	records, errs := p.Open(ctx, p.keys, rows, nil)
 	if len(records) != 1 {
-		return nil, failed("not-found", "there is no record "+printable(text), "")
+		return nil, nil, failed("not-found", "there is no record "+printable(text), "")
 	}
-	return records[0], errs[0]
+	return records[0], known, errs[0]
 }
 
 // recordView is a record for programs.
@@ -381,7 +393,53 @@ func (c *cli) showRecord(r *wallet.Record, dir string) error {
 	})
 }
 
-// writeResources writes each resource of a record into a file of its own, never over one that is there.
+// textView is what a person reads in a resource.
+type textView struct {
+	line
+	Texts []string `json:"texts,omitempty"`
+	Files []string `json:"files,omitempty"` // carried inside: what they are
+}
+
+// showText prints a record for people.
+func (c *cli) showText(ctx context.Context, known *names, r *wallet.Record) error {
+	var all []textView
+	for _, l := range timeline(ctx, known, []*wallet.Record{r}, nil, &filter{}) {
+		v := textView{line: l}
+		for _, a := range fhir.Attachments(r.Resources[l.Index]) {
+			switch {
+			case a.ContentType == "text/plain" && utf8.Valid(a.Data):
+				v.Texts = append(v.Texts, string(a.Data))
+			default:
+				v.Files = append(v.Files, strings.TrimSpace(fmt.Sprintf("%s %s, %s", a.Title, cmp.Or(a.ContentType, "of an unknown type"), size(uint64(len(a.Data))))))
+			}
+		}
+		all = append(all, v)
+	}
+	return c.show(all, func(out io.Writer) {
+		for i, v := range all {
+			if i > 0 {
+				fmt.Fprintln(out)
+			}
+			fmt.Fprintf(out, "%s\n", printable(v.Title))
+			told := []string{"date", dateOf(v.line), "class", string(v.Class), "from", v.Source, "written by", v.Author}
+			if v.Detail != "" && len(v.Texts)+len(v.Files) == 0 {
+				told = append(told, "value", printable(v.Detail))
+			}
+			for _, f := range v.Files {
+				told = append(told, "inside", printable(f)+" (--out writes it)")
+			}
+			fields(out, told...)
+			for _, text := range v.Texts {
+				fmt.Fprintln(out)
+				for _, one := range strings.Split(strings.ReplaceAll(text, "\r\n", "\n"), "\n") {
+					fmt.Fprintln(out, "  "+printable(one))
+				}
+			}
+		}
+	})
+}
+
+// writeResources writes each resource of a record into a file of its own in a folder named after the record, and what it carries beside it.
 func writeResources(dir string, r *wallet.Record) (files []string, err error) {
 	into := filepath.Join(dir, r.Manifest.Class+"-"+short(r.Manifest.Record))
 	if err := os.MkdirAll(into, 0o700); err != nil {
@@ -393,6 +451,17 @@ func writeResources(dir string, r *wallet.Record) (files []string, err error) {
 			return files, errors.Join(err, os.Remove(name))
 		}
 		files = append(files, name)
+		for n, a := range fhir.Attachments(raw) {
+			end := a.Ending()
+			if end == "" {
+				continue
+			}
+			beside := fmt.Sprintf("%s-%d%s", strings.TrimSuffix(name, ".json"), n+1, end)
+			if err := os.WriteFile(beside, a.Data, 0o600); err != nil {
+				return files, errors.Join(err, os.Remove(beside))
+			}
+			files = append(files, beside)
+		}
 	}
 	return files, nil
 }

@@ -230,7 +230,7 @@ func detail(v val, typ string) string {
 	case "CarePlan":
 		return conceptText(v.at("activity", "detail", "code"))
 	case "DocumentReference":
-		return join(", ", v.get("description").str(), v.at("content", "attachment", "contentType").str())
+		return firstOf(v.get("description").str(), v.at("content", "attachment", "title").str(), v.at("content", "attachment", "contentType").str())
 	case "Patient":
 		return join(", ", v.get("birthDate").str(), v.get("gender").str())
 	}

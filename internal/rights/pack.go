@@ -42,6 +42,7 @@ type Resource struct {
 	Detail string
 	Source string // the organisation that it comes from
 	Author string // who wrote it into the journal
+	Own    bool   // it is the patient's own word, or a delegate's
 	Record protocol.RecordID
 	Note   string // such as: a newer version supersedes it
 }
@@ -51,7 +52,9 @@ type Resource struct {
 // Nothing in it is encrypted but the records inside the exports. made (UTC ms) stands on the pages. progress (may be nil) hears of files.
 //
 //	index.html, README.txt, trust.policy
-//	JOURNAL/index.html, JOURNAL/journal.tar, JOURNAL/fhir/…, JOURNAL/*.csv, JOURNAL/*.pdf, JOURNAL/contracts.txt
+//	JOURNAL/index.html, JOURNAL/journal.tar, JOURNAL/fhir/…, JOURNAL/files/…, JOURNAL/*.csv, JOURNAL/*.pdf, JOURNAL/contracts.txt
+//
+// files/ has the documents and pictures that resources carry (PDF, JPEG, PNG, plain text), so that one can open them.
 func Pack(w io.Writer, made uint64, policy []byte, journals []Journal, progress func(name string)) error {
 	p := &pack{zip: zip.NewWriter(w), made: time.UnixMilli(int64(made)).UTC(), progress: progress}
 	p.root = "anamnesis-" + p.made.Format(time.DateOnly) + "/"
@@ -91,7 +94,7 @@ func (p *pack) create(name string) (io.Writer, error) {
 		p.progress(name)
 	}
 	method := zip.Deflate
-	if ext := path.Ext(name); ext == ".tar" || ext == ".pdf" {
+	if ext := path.Ext(name); ext == ".tar" || ext == ".pdf" || ext == ".jpg" || ext == ".png" {
 		method = zip.Store
 	}
 	return p.zip.CreateHeader(&zip.FileHeader{Name: p.root + name, Method: method, Modified: p.made})
@@ -139,6 +142,13 @@ func (p *pack) journal(folder string, made uint64, j *Journal) error {
 			return err
 		}
 	}
+	for i, r := range j.Resources {
+		for _, f := range filesOf(i, r) {
+			if err := p.put(at(f.Path), f.data); err != nil {
+				return err
+			}
+		}
+	}
 	byType := map[string][]Resource{}
 	for _, r := range j.Resources {
 		byType[r.Type] = append(byType[r.Type], r)
@@ -149,6 +159,26 @@ func (p *pack) journal(folder string, made uint64, j *Journal) error {
 		}
 	}
 	return nil
+}
+
+// file is a document or picture in a resource.
+type file struct {
+	Path string // in the journal's folder
+	Text string // what it is, for people
+	data []byte
+}
+
+// filesOf are those of the i-th resource. Their names are ours: what others chose may not be a name everywhere.
+func filesOf(i int, r Resource) (out []file) {
+	for n, a := range fhir.Attachments(r.Raw) {
+		end := a.Ending()
+		if end == "" {
+			continue
+		}
+		what := map[string]string{".pdf": "open the PDF", ".jpg": "open the picture", ".png": "open the picture", ".txt": "open the text"}[end]
+		out = append(out, file{fmt.Sprintf("files/%05d-%d%s", i+1, n+1, end), what, a.Data})
+	}
+	return out
 }
 
 // foldersOf gives each journal a folder that is a valid name everywhere, and its own: also where case does not count, and where devices have names.
@@ -274,6 +304,7 @@ In the folder of each journal:
   index.html          the history, who has read it, who can read it
   fhir/bundle.json    every record as FHIR R4, for another health record or app
   fhir/TYPE.ndjson    the same by type of resource, a line each (FHIR bulk data)
+  files/              letters, pictures and notes that are inside the records; the history leads to them
   timeline.csv        the history as a table
   disclosures.csv     who asked to read what, when and why, and what came of it; the same as disclosures.pdf
   log.csv             everything that happened in the journal

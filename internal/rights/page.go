@@ -64,9 +64,10 @@ func fronts(journals []Journal, folders []string) (out []frontJournal) {
 	return out
 }
 
+// sourcesOf are the organisations that records come from.
 func sourcesOf(list []Resource) (out []string) {
 	for _, r := range list {
-		if !slices.Contains(out, r.Source) {
+		if !r.Own && !slices.Contains(out, r.Source) {
 			out = append(out, r.Source)
 		}
 	}
@@ -102,7 +103,13 @@ type section struct {
 	Heading   string
 	Sensitive bool
 	Open      bool // so few that they are shown at once
-	Resources []Resource
+	Resources []entry
+}
+
+// entry is a resource on the page, with links to what it carries.
+type entry struct {
+	Resource
+	Files []file
 }
 
 // openAtOnce is how many lines of a class are shown without being asked for.
@@ -112,9 +119,9 @@ func pageOf(made uint64, j *Journal) page {
 	p := page{Journal: j, About: aboutOf(j.Resources), Made: made, Sources: sourcesOf(j.Resources)}
 	for _, class := range fhir.Classes() {
 		s := section{Class: class, Heading: heading(class), Sensitive: class.Sensitive()}
-		for _, r := range j.Resources {
+		for i, r := range j.Resources {
 			if r.Class == class {
-				s.Resources = append(s.Resources, r)
+				s.Resources = append(s.Resources, entry{r, filesOf(i, r)})
 			}
 		}
 		s.Open = len(s.Resources) <= openAtOnce

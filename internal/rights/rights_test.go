@@ -245,6 +245,8 @@ func journal(lines []proof.LogLine, a *Accounting) Journal {
 		raw := fmt.Appendf(nil, "{\n \"resourceType\": \"Observation\",\n \"id\": \"%d\", \"value\": 1.50, \"text\": \"a <b> & ü\"}", i)
 		j.Resources = append(j.Resources, Resource{Raw: raw, Class: class, Type: "Observation", Date: "2020-01-02", Title: "A <b> thing", Detail: "1.50", Source: "St. Mary", Record: protocol.RecordID{byte(i)}})
 	}
+	j.Resources = append(j.Resources, Resource{Raw: []byte(`{"resourceType":"DocumentReference","content":[{"attachment":{"contentType":"application/pdf","data":"JVBERi0xLjQK"}},{"attachment":{"contentType":"text/html","data":"PHA+"}}]}`),
+		Class: fhir.Documents, Type: "DocumentReference", Title: "A letter", Source: "Patient", Author: "the patient", Own: true, Record: protocol.RecordID{0xd0}})
 	j.Resources = append(j.Resources, Resource{Raw: []byte(`{"resourceType":"Patient","id":"p"}`), Class: fhir.Demographics, Type: "Patient", Title: "Ada Lovelace", Date: "1815-12-10"})
 	return j
 }
@@ -295,6 +297,15 @@ func TestPack(t *testing.T) {
 	if text := string(files["Main-journal/index.html"]); !strings.Contains(text, "A &lt;b&gt; thing") || !strings.Contains(text, "Ada Lovelace, born 1815-12-10") ||
 		!strings.Contains(text, "Dr. A may never read hiv.") || !strings.Contains(text, "allergies (1 of 2): treatment") {
 		t.Error("the page leaves things out")
+	}
+	letter := fmt.Sprintf("files/%05d-1.pdf", len(one.Resources)-1)
+	if page := string(files["Main-journal/index.html"]); string(files["Main-journal/"+letter]) != "%PDF-1.4\n" || !strings.Contains(page, `href="`+letter+`"`) || !strings.Contains(page, "the patient") {
+		t.Error("the letter is not there to be opened, or not as the patient's")
+	}
+	for name := range files {
+		if strings.Contains(name, "/files/") && path.Base(name) != path.Base(letter) {
+			t.Errorf("%s was written", name)
+		}
 	}
 	other := "Main-journal-" + two.ID.String()[:8]
 	if !strings.Contains(string(files[other+"/index.html"]), "record 7 could not be opened") || string(files[other+"/journal.tar"]) != "the export" || string(files["trust.policy"]) != "a policy" {
