@@ -96,6 +96,10 @@ const (
 var actorKindNames = [...]string{ActorLedger: "ledger", ActorMember: "member", ActorPractitioner: "practitioner", ActorPatient: "patient",
 	ActorGuardian: "guardian", ActorDelegate: "delegate"}
 
+// ForPatient tells whether who signs in this capacity speaks for the patient: the patient, or a delegate. What they write is the patient's own word,
+// and no organisation's.
+func (k ActorKind) ForPatient() bool { return k == ActorPatient || k == ActorDelegate }
+
 func enumName[E ~uint8](names []string, e E) string {
 	if int(e) < len(names) && names[e] != "" {
 		return names[e]

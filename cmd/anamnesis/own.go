@@ -26,10 +26,7 @@ type writer struct {
 }
 
 // own tells whether what is written is the patient's own word.
-func (w *writer) own() bool {
-	k := w.by.Signer().Kind
-	return k == protocol.ActorPatient || k == protocol.ActorDelegate
-}
+func (w *writer) own() bool { return w.by.Signer().Kind.ForPatient() }
 
 // writer opens the wallet, or with --as the key of whoever writes into the journal of a handle.
 func (c *cli) writer(ctx context.Context, handle string) (*writer, error) {

@@ -11,7 +11,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/anamnesis-health/anamnesis/internal/fhir"
-	"github.com/anamnesis-health/anamnesis/protocol"
 )
 
 // Limits of notes. A file grows by a third in its FHIR resource.
@@ -113,10 +112,4 @@ func orElse(s, other string) string {
 		return other
 	}
 	return s
-}
-
-// own tells whether what an identity writes is the patient's own.
-func own(by Identity) bool {
-	k := by.Signer().Kind
-	return k == protocol.ActorPatient || k == protocol.ActorDelegate
 }

@@ -209,7 +209,7 @@ func (w *writer) upload(ctx context.Context, g *fhir.Group) (protocol.AddRecord,
 	if err != nil {
 		return protocol.AddRecord{}, err
 	}
-	if own(w.author) && sealed.Action.Size > protocol.OwnRecordBytesMax {
+	if w.author.Signer().Kind.ForPatient() && sealed.Action.Size > protocol.OwnRecordBytesMax {
 		return protocol.AddRecord{}, &protocol.Rejection{Reason: protocol.OwnRecordTooLarge}
 	}
 	uri := path(api.PathFile, sealed.Action.Ciphertext.String())

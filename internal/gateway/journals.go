@@ -19,7 +19,7 @@ func (s *server) mayWriteTo(v *ledger.View, r *http.Request, in protocol.Journal
 	patient = a.isPatientOf(in)
 	switch {
 	case a.standsFor(in, protocol.LevelSee):
-	case (a.signer.Kind == protocol.ActorPatient || a.signer.Kind == protocol.ActorDelegate) && !patient:
+	case a.signer.Kind.ForPatient() && !patient:
 		return false, noJournal
 	case !patient && !a.actor.Credential:
 		return false, noCredential

@@ -264,7 +264,7 @@ func (b *block) act(c *exec.Context, v *protocol.Verified, by actor) (first uint
 // dispatch hands an action to its family. What it returns beside the reason is the entry's outcome.
 func (b *block) dispatch(c *exec.Context, by actor, action protocol.Action, salt [16]byte) ([]byte, protocol.Reason) {
 	plain := func(r protocol.Reason) ([]byte, protocol.Reason) { return protocol.NoOutcome, r }
-	forPatient := c.Signer.Kind == protocol.ActorPatient || c.Signer.Kind == protocol.ActorDelegate
+	forPatient := c.Signer.Kind.ForPatient()
 	if reason := entitled(c, by, action.ActionType()); reason != protocol.Accepted {
 		return plain(reason)
 	}
@@ -322,7 +322,7 @@ func (b *block) dispatch(c *exec.Context, by actor, action protocol.Action, salt
 }
 
 func (b *block) addRecord(c *exec.Context, by actor, a *protocol.AddRecord) protocol.Reason {
-	own := c.Signer.Kind == protocol.ActorPatient || c.Signer.Kind == protocol.ActorDelegate
+	own := c.Signer.Kind.ForPatient()
 	if !own && a.Relation == protocol.RelationStatement {
 		return protocol.NotEntitled
 	}

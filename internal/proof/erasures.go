@@ -152,10 +152,8 @@ func (f *forgetting) added(e protocol.Entry) error {
 	if f.records[a.Record] != nil {
 		return nil // a failure already
 	}
-	r := &forgotten{id: a.Record, seq: e.Seq, label: a.Label, ciphertext: a.Ciphertext}
+	r := &forgotten{id: a.Record, seq: e.Seq, label: a.Label, ciphertext: a.Ciphertext, own: e.Signer.Kind.ForPatient()}
 	switch e.Signer.Kind {
-	case protocol.ActorPatient, protocol.ActorDelegate:
-		r.own = true
 	case protocol.ActorMember:
 		r.member = protocol.MemberID(e.Signer.ID)
 	case protocol.ActorPractitioner:

@@ -228,7 +228,7 @@ func (w *wording) added(l *LogLine, e protocol.Entry) error {
 	w.labels[a.Record] = a.Label
 	l.Records, l.What = []protocol.RecordID{a.Record}, []string{w.class(a.Label)}
 	own := ""
-	if e.Signer.Kind == protocol.ActorPatient || e.Signer.Kind == protocol.ActorDelegate {
+	if e.Signer.Kind.ForPatient() {
 		own = "the patient's own "
 	}
 	switch l.Text = fmt.Sprintf("%s added a record of %s%s", w.name(l.Who), own, l.What[0]); a.Relation {

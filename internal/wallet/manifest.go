@@ -48,7 +48,7 @@ type Author struct {
 
 // Own tells whether a record is the patient's own word, or a delegate's for them: an organisation's it is not, whatever its source says.
 func (a Author) Own() bool {
-	return a.Kind == protocol.ActorPatient || a.Kind == protocol.ActorDelegate
+	return a.Kind.ForPatient()
 }
 
 // Source is the organisation that the content comes from, which need not be the author.
