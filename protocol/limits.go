@@ -24,7 +24,8 @@ const (
 	StatementBytesMax       = 256 << 10 // the file of a patient's statement about a record
 	StatementsRecordMax     = 8         // statements about one record
 	OwnRecordBytesMax       = 6 << 20   // the file of a record that the patient, or a delegate, wrote
-	OwnRecordsJournalMax    = 256       // such records of a journal that are not erased
+	OwnRecordsJournalMax    = 256       // such records of a journal that are not erased, statements among them
+	OwnRecordsDelegatesMax  = 128       // from so many on, delegates add none
 	HoldsMemberMax          = 8         // holds of one member in a journal
 	HoldMillisMax           = 30 * 366 * 24 * 3600_000
 	ErasuresPendingMax      = 8                  // erasures of a journal that are under way

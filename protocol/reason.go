@@ -137,7 +137,7 @@ var reasonTexts = map[Reason]reasonText{
 	ErasurePending:    {"erasure-pending", "An erasure of this journal is still under way. Try again in a few seconds."},
 	AlreadyErased:     {"already-erased", "A record that is named is erased already. Leave it out."},
 	JournalClosed:     {"journal-closed", "The patient has had this journal erased and closed. Nothing can be added to it, asked of it or granted in it."},
-	BadRelation:       {"bad-relation", "A new version needs a record of the same author and class that has no newer version; a statement needs a record of the same class that is no statement. Neither may be erased. An amendment is asked of the organisation that wrote the record; write a new version of your own."},
+	BadRelation:       {"bad-relation", "A new version needs a record of the same author and class that has no newer version; a statement needs an organisation's record of the same class. Neither may be erased. An amendment is asked of the organisation that wrote the record; write a new version of your own."},
 	TooManyStatements: {"too-many-statements", "There are as many statements about this record as there may be."},
 	UnknownHold:       {"unknown-hold", "Your organisation has no such hold in this journal."},
 	TooManyHolds:      {"too-many-holds", "Your organisation has as many holds in this journal as it may have. Lift one, or set one over all of your records."},
@@ -147,7 +147,7 @@ var reasonTexts = map[Reason]reasonText{
 	NotTheAuthor:      {"not-the-author", "Only the organisation that wrote a record may do this."},
 	BadErasure:        {"bad-erasure", "The attestation is not of what was erased."},
 	TooManyErasures:   {"too-many-erasures", "As many erasures of this journal are under way as may be. Try again in a few seconds."},
-	TooManyOwnRecords: {"too-many-own-records", "The journal has as many records of the patient's own as it may have. Have some erased."},
+	TooManyOwnRecords: {"too-many-own-records", "The journal has as many records and statements of the patient's own as it may have; delegates may fill half. Have some erased."},
 	OwnRecordTooLarge: {"own-record-too-large", "A record of the patient's own has at most 6 MiB. Make it smaller, or split it."},
 
 	Expired:           {"expired", "The request was too old when it reached the ledger. Check this computer's clock and send it again."},

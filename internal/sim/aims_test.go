@@ -2,6 +2,7 @@ package sim
 
 import (
 	"crypto/ed25519"
+	"slices"
 
 	"github.com/anamnesis-health/anamnesis/protocol"
 )
@@ -366,7 +367,11 @@ var allAims = []aim{
 		if m := t.shelving(s); m.v != nil {
 			return m
 		}
-		about := pick(t, t.onShelf(s))
+		theirs := slices.DeleteFunc(t.onShelf(s), func(r protocol.RecordID) bool { return t.model.fates[r].member.IsZero() })
+		if len(theirs) == 0 {
+			return move{}
+		}
+		about := pick(t, theirs)
 		return byDelegate(delegationModel{level: protocol.LevelAct}, func(d delegationModel) bool {
 			return d.level == protocol.LevelAct && within(d.labels, t.model.records[about].label)
 		}, func(t *town, s scene, _ delegationModel) (protocol.Action, bool) {
@@ -516,11 +521,30 @@ var allAims = []aim{
 	{"the patient replaces what they wrote", protocol.Accepted, replacing(true, true)},
 	{"the patient replaces what an organisation wrote", protocol.BadRelation, replacing(true, false)},
 	{"an organisation replaces what the patient wrote", protocol.BadRelation, replacing(false, true)},
-	{"an amendment of what the patient wrote", protocol.BadRelation, asking(func(t *town, r protocol.RecordID) bool { return t.model.fates[r].member.IsZero() })},
+	{"an amendment of what the patient wrote", protocol.BadRelation, aboutOwn(func(_ *town, own protocol.RecordID) protocol.Action {
+		return &protocol.RequestAmendment{Record: own, Statement: protocol.RecordID{2}}
+	})},
+	{"a statement about what the patient wrote", protocol.BadRelation, aboutOwn(func(t *town, own protocol.RecordID) protocol.Action {
+		a, _ := t.recordOf(t.model.records[own].journal, t.model.records[own].label).(*protocol.AddRecord)
+		a.Relation, a.About = protocol.RelationStatement, own
+		return a
+	})},
+	{"a delegate writes more than there may be", protocol.TooManyOwnRecords, func(t *town, s scene) move {
+		if left := protocol.OwnRecordsDelegatesMax - t.model.ownRecords(s.j); left > 0 {
+			var many []protocol.Action
+			for range min(left, protocol.EnvelopeActionsMax) {
+				many = append(many, t.freshRecord(s.in))
+			}
+			return prepares(t.sign(s.patient, s.in, many...))
+		}
+		return byDelegate(delegationModel{level: protocol.LevelAct}, level(protocol.LevelAct), func(t *town, s scene, d delegationModel) (protocol.Action, bool) {
+			return t.freshRecordOf(s.in, inside(t, d)), true
+		})(t, s)
+	}},
 
 	// Amendments.
 	{"an amendment is asked for", protocol.Accepted, asking(func(t *town, r protocol.RecordID) bool {
-		return !t.waitsForAnswer(r) && !t.model.fates[r].member.IsZero()
+		return !t.waitsForAnswer(r)
 	})},
 	{"an amendment is asked for twice", protocol.AmendmentOpen, asking((*town).waitsForAnswer)},
 	{"an amendment with a statement about something else", protocol.BadRelation, func(t *town, s scene) move {

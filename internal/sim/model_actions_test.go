@@ -342,8 +342,17 @@ func (m *model) addRecord(v *protocol.Verified, by actor, j *journalModel, a *pr
 	if _, exists := m.records[a.Record]; exists {
 		return protocol.RecordExists
 	}
-	if (patient || delegate) && a.Relation != protocol.RelationStatement && a.Size > protocol.OwnRecordBytesMax {
-		return protocol.OwnRecordTooLarge // how many there may be is in the script own-records
+	if patient || delegate {
+		most := protocol.OwnRecordsJournalMax
+		if delegate {
+			most = protocol.OwnRecordsDelegatesMax
+		}
+		switch {
+		case a.Size > protocol.OwnRecordBytesMax:
+			return protocol.OwnRecordTooLarge
+		case m.ownRecords(j) >= most:
+			return protocol.TooManyOwnRecords
+		}
 	}
 	if reason := m.relate(by, j, a); reason != protocol.Accepted {
 		return reason
@@ -352,6 +361,17 @@ func (m *model) addRecord(v *protocol.Verified, by actor, j *journalModel, a *pr
 	change(m, &j.records, append(slices.Clone(j.records), a.Record))
 	m.enter(&j.entries)
 	return protocol.Accepted
+}
+
+// ownRecords counts what patient and delegates wrote and what is not off the shelves yet.
+func (m *model) ownRecords(j *journalModel) (n int) {
+	for _, r := range j.records {
+		f := m.fates[r]
+		if f.member.IsZero() && (!f.erased || slices.ContainsFunc(j.pending, func(e *erasureModel) bool { return slices.Contains(e.covered, r) })) {
+			n++
+		}
+	}
+	return n
 }
 
 func (m *model) grant(v *protocol.Verified, i int, j *journalModel, a *protocol.Grant) protocol.Reason {

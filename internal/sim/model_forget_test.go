@@ -301,6 +301,9 @@ func (m *model) relate(by actor, j *journalModel, a *protocol.AddRecord) protoco
 			}
 			of.next, f.replaces = true, a.About
 		} else {
+			if of.member.IsZero() {
+				return protocol.BadRelation
+			}
 			if len(of.remarks) >= protocol.StatementsRecordMax {
 				return protocol.TooManyStatements
 			}

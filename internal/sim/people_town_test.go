@@ -491,7 +491,7 @@ func (t *town) statement(s scene, fits func(record protocol.RecordID) bool) (abo
 	if m := t.shelving(s); m.v != nil {
 		return about, said, m
 	}
-	all := slices.DeleteFunc(t.onShelf(s), func(r protocol.RecordID) bool { return !fits(r) })
+	all := slices.DeleteFunc(t.onShelf(s), func(r protocol.RecordID) bool { return t.model.fates[r].member.IsZero() || !fits(r) })
 	if len(all) == 0 {
 		return about, said, move{}
 	}
@@ -538,8 +538,38 @@ func asking(fits func(*town, protocol.RecordID) bool) func(*town, scene) move {
 // asked prepares an amendment that waits for its answer.
 func asked(t *town, s scene) move {
 	return move{asking(func(t *town, r protocol.RecordID) bool {
-		return !t.waitsForAnswer(r) && !t.model.fates[r].member.IsZero()
+		return !t.waitsForAnswer(r)
 	})(t, s).v, true}
+}
+
+// aboutOwn has the patient do something about a record that they wrote.
+func aboutOwn(what func(t *town, own protocol.RecordID) protocol.Action) func(*town, scene) move {
+	return func(t *town, s scene) move {
+		mine := slices.DeleteFunc(t.onShelf(s), func(r protocol.RecordID) bool { return !t.model.fates[r].member.IsZero() })
+		if len(mine) == 0 {
+			return prepares(t.sign(s.patient, s.in, t.record(s.in)))
+		}
+		own := pick(t, mine)
+		a := what(t, own)
+		if add, ok := a.(*protocol.AddRecord); ok && (add.Record == own || add.Generation != 1) {
+			return move{}
+		}
+		return does(t.sign(s.patient, s.in, a))
+	}
+}
+
+// freshRecord is a record that nothing is wrong with.
+func (t *town) freshRecord(in protocol.JournalID) protocol.Action {
+	return t.freshRecordOf(in, pick(t, labels))
+}
+
+func (t *town) freshRecordOf(in protocol.JournalID, l protocol.Label) protocol.Action {
+	for {
+		a, _ := t.recordOf(in, l).(*protocol.AddRecord)
+		if _, known := t.model.records[a.Record]; !known && a.Generation == 1 && t.records[len(t.records)-1] == a.Record {
+			return a
+		}
+	}
 }
 
 // replacing has the patient or an organisation write a new version of what the patient or an organisation wrote.

@@ -77,6 +77,9 @@ func relate(c *exec.Context, by Author, a *protocol.AddRecord) protocol.Reason {
 		tie.Next = a.Record
 		ties.Put(c, tieKey, tie)
 	} else {
+		if about.Member.IsZero() {
+			return protocol.BadRelation // a new version says it
+		}
 		if len(mustStatements(c, a.About)) >= protocol.StatementsRecordMax {
 			return protocol.TooManyStatements
 		}

@@ -45,10 +45,8 @@ type tally struct {
 	Count uint32
 }
 
-// own tells whether a record is the patient's own: written by them or on their behalf, and no statement about another.
-func (r RecordRow) own() bool {
-	return r.Member.IsZero() && r.Relation != protocol.RelationStatement
-}
+// own tells whether a record is the patient's own: written by them or on their behalf, be it a statement about another's.
+func (r RecordRow) own() bool { return r.Member.IsZero() }
 
 // The tables; all are written by this package alone, heads by Chain.
 var (
@@ -56,7 +54,7 @@ var (
 	heads    = exec.Table[protocol.Head]{Name: "heads", Prefix: 'h'}     // journal id
 	records  = exec.Table[RecordRow]{Name: "records", Prefix: 'R'}       // record id
 	byLabel  = exec.Table[listed]{Name: "records by label", Prefix: 'L'} // journal id ‖ label ‖ seq; not of erased ones
-	owns     = exec.Table[tally]{Name: "own records", Prefix: 'O'}       // journal id; how many that are not erased
+	owns     = exec.Table[tally]{Name: "own records", Prefix: 'O'}       // journal id; how many that are not erased, statements among them
 )
 
 // Open executes the action. It is signed with the new journal's own key, and sponsored by a member, whose key the caller looked up.
@@ -117,12 +115,17 @@ func Add(c *exec.Context, by Author, a *protocol.AddRecord, permitted bool, gene
 	return protocol.Accepted
 }
 
-// boundOwn bounds what a patient has the members keep.
+// boundOwn bounds what a patient has the members keep, and how much of what one access opens it can take up: nobody shuts readers out by
+// writing more. Delegates leave half of it to the patient.
 func boundOwn(c *exec.Context, a *protocol.AddRecord) protocol.Reason {
 	if a.Size > protocol.OwnRecordBytesMax {
 		return protocol.OwnRecordTooLarge
 	}
-	if kept, _ := owns.Get(c, owns.Key(c.Journal[:])); kept.Count >= protocol.OwnRecordsJournalMax {
+	most := uint32(protocol.OwnRecordsJournalMax)
+	if c.Signer.Kind == protocol.ActorDelegate {
+		most = protocol.OwnRecordsDelegatesMax
+	}
+	if kept, _ := owns.Get(c, owns.Key(c.Journal[:])); kept.Count >= most {
 		return protocol.TooManyOwnRecords
 	}
 	return protocol.Accepted
