@@ -33,14 +33,16 @@ func (s *server) putFile(w http.ResponseWriter, r *http.Request) error {
 	case size > by.most:
 		return tooLarge(by.most)
 	}
+	giveBack := func() {}
 	if !by.journal.IsZero() {
-		if err := s.uploads.take(s.Now(), by.journal, r.ContentLength); err != nil {
+		if giveBack, err = s.uploads.take(s.Now(), by.journal, r.ContentLength); err != nil {
 			return err
 		}
 	}
 	body := &arriving{r: http.MaxBytesReader(w, r.Body, r.ContentLength)}
 	note, err := s.StoreFile(r.Context(), hash, body, r.ContentLength)
 	if err != nil {
+		giveBack()
 		if body.err != nil {
 			return cutOff(body.err)
 		}

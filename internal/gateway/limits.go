@@ -47,6 +47,7 @@ const (
 	// What patients and delegates may upload in an hour: of one journal, and of all together.
 	UploadsJournalHourBytesMax = 512 << 20
 	UploadsHourBytesMax        = 8 << 30
+	UploadsSmallHourBytesMax   = 1 << 30 // of files up to protocol.StatementBytesMax, beside it
 	uploadersHourMax           = 1 << 16
 
 	// ReadersMax is how many practitioners and organisations one answer about readers looks at; DisclosuresScanMax how many entries one page of

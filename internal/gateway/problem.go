@@ -66,6 +66,9 @@ func (s *server) fail(w *answer, req *http.Request, err error) {
 	switch p.Status {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		h["Retry-After"] = []string{"1"}
+		if p == tooMuchUploaded {
+			h["Retry-After"] = []string{"3600"}
+		}
 	case http.StatusUnauthorized:
 		h["Www-Authenticate"] = []string{"Anamnesis"}
 	case http.StatusRequestEntityTooLarge, http.StatusRequestTimeout:

@@ -12,50 +12,78 @@ import (
 	"github.com/anamnesis-health/anamnesis/protocol"
 )
 
-// Strangers who open journals cannot fill the vaults: a journal's uploads are bounded by the hour, and so are all together.
+// Strangers who open journals cannot fill the vaults: a journal's uploads are bounded by the hour, and so are all together. Small files have a
+// share of their own; what did not arrive is given back.
 func TestUploadsAreBounded(t *testing.T) {
-	const now = 1_000 * 3600_000
+	const now, large = 1_000 * 3600_000, protocol.OwnRecordBytesMax
 	one, other := protocol.JournalID{1}, protocol.JournalID{2}
 	var u uploads
-	for range UploadsJournalHourBytesMax / protocol.OwnRecordBytesMax {
-		if err := u.take(now, one, protocol.OwnRecordBytesMax); err != nil {
+	take := func(now uint64, in protocol.JournalID, size int64) error {
+		_, err := u.take(now, in, size)
+		return err
+	}
+	for range UploadsJournalHourBytesMax / large {
+		if err := take(now, one, large); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := u.take(now, one, protocol.OwnRecordBytesMax); !errors.Is(err, tooMuchUploaded) {
+	if err := take(now, one, large); !errors.Is(err, tooMuchUploaded) {
 		t.Fatalf("too much: %v", err)
 	}
-	if err := u.take(now, other, protocol.OwnRecordBytesMax); err != nil {
+	if err := take(now, other, large); err != nil {
 		t.Fatalf("another journal: %v", err)
 	}
-	if err := u.take(now+3600_000, one, protocol.OwnRecordBytesMax); err != nil {
+	if err := take(now+3600_000, one, large); err != nil {
 		t.Fatalf("an hour later: %v", err)
 	}
 
-	u = uploads{}
-	total, refused := int64(0), false
-	for i := uint64(0); total <= UploadsHourBytesMax && !refused; i++ {
-		var in protocol.JournalID
-		binary.BigEndian.PutUint64(in[:], i+1)
-		if refused = u.take(now, in, protocol.OwnRecordBytesMax) != nil; !refused {
-			total += protocol.OwnRecordBytesMax
+	fill := func(size, most int64) {
+		t.Helper()
+		total, refused := int64(0), false
+		for i := uint64(0); total <= most && !refused; i++ {
+			if refused = take(now, numbered(i/16), size) != nil; !refused {
+				total += size
+			}
+		}
+		if !refused || total > most || total < most-size {
+			t.Fatalf("all together: %d bytes", total)
 		}
 	}
-	if !refused || total > UploadsHourBytesMax || total < UploadsHourBytesMax-protocol.OwnRecordBytesMax {
-		t.Fatalf("all together: %d bytes", total)
+	u = uploads{}
+	fill(large, UploadsHourBytesMax)
+	fill(protocol.StatementBytesMax, UploadsSmallHourBytesMax)
+
+	u = uploads{}
+	for range 3 * UploadsJournalHourBytesMax / large {
+		giveBack, err := u.take(now, one, large)
+		if err != nil {
+			t.Fatal(err)
+		}
+		giveBack()
+	}
+	late, err := u.take(now, one, large)
+	if err != nil || take(now+3600_000, other, large) != nil {
+		t.Fatal(err)
+	}
+	late() // of the hour before: nothing to give back any more
+	if u.large != large || len(u.of) != 1 {
+		t.Fatalf("%d bytes of %d journals", u.large, len(u.of))
 	}
 
 	u = uploads{}
 	for i := range uint64(uploadersHourMax) {
-		var in protocol.JournalID
-		binary.BigEndian.PutUint64(in[:], i+1)
-		if err := u.take(now, in, 1); err != nil {
+		if err := take(now, numbered(i), 1); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := u.take(now, protocol.JournalID{0xff}, 1); !errors.Is(err, tooMuchUploaded) {
+	if err := take(now, protocol.JournalID{0xff}, 1); !errors.Is(err, tooMuchUploaded) {
 		t.Fatalf("more journals than there may be: %v", err)
 	}
+}
+
+func numbered(i uint64) (in protocol.JournalID) {
+	binary.BigEndian.PutUint64(in[:], i+1)
+	return in
 }
 
 // The bound is on the patient's side alone.
@@ -63,13 +91,19 @@ func TestUploadsOfAPatient(t *testing.T) {
 	s := newSite(t)
 	file := make([]byte, protocol.OwnRecordBytesMax)
 	uri := strings.Replace(api.PathFile, "{hash}", hashOf(file).String(), 1)
+	wrong := strings.Replace(api.PathFile, "{hash}", hashOf([]byte("other")).String(), 1)
+	for range UploadsJournalHourBytesMax/protocol.OwnRecordBytesMax + 1 { // what is refused counts for nothing
+		if r := s.call(s.alice, "PUT", wrong, file); r.status != http.StatusUnprocessableEntity {
+			t.Fatal(r.status)
+		}
+	}
 	for range UploadsJournalHourBytesMax / protocol.OwnRecordBytesMax {
 		if r := s.call(s.alice, "PUT", uri, file); r.status != http.StatusCreated {
 			t.Fatal(r.status)
 		}
 	}
-	if r := s.call(s.alice, "PUT", uri, file); r.status != http.StatusTooManyRequests {
-		t.Errorf("too much: %d", r.status)
+	if r := s.call(s.alice, "PUT", uri, file); r.status != http.StatusTooManyRequests || r.header.Get("Retry-After") != "3600" {
+		t.Errorf("too much: %d %v", r.status, r.header)
 	}
 	for who, by := range map[string]*ledgertest.Who{"another patient": s.bob, "an organisation": s.m1} {
 		if r := s.call(by, "PUT", uri, file); r.status != http.StatusCreated {
