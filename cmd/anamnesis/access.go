@@ -13,7 +13,6 @@ import (
 
 	"github.com/anamnesis-health/anamnesis/internal/api"
 	"github.com/anamnesis-health/anamnesis/internal/client"
-	"github.com/anamnesis-health/anamnesis/internal/wallet"
 	"github.com/anamnesis-health/anamnesis/protocol"
 )
 
@@ -193,11 +192,6 @@ type readView struct {
 	Liars     []client.Liar     `json:"liars,omitempty"`
 }
 
-type brokenRecord struct {
-	Record protocol.RecordID `json:"record"`
-	Reason string            `json:"reason"`
-}
-
 func (c *cli) read(ctx context.Context, s *staff, a *client.Access, f *filter, dir string) error {
 	read, err := c.openAccess(ctx, s, a)
 	if err != nil {
@@ -206,10 +200,8 @@ func (c *cli) read(ctx context.Context, s *staff, a *client.Access, f *filter, d
 	records := read.Records
 	known := namesOf(s.Client, nil)
 	known.as = s.identity()
-	v := readView{Access: a.Decision.ID, Records: len(records), Resources: timeline(ctx, known, records, nil, f), Liars: read.Liars}
-	for _, b := range read.Broken {
-		v.Broken = append(v.Broken, brokenRecord{b.Record, b.Err.Error()})
-	}
+	v := readView{Access: a.Decision.ID, Records: len(records), Resources: timeline(ctx, known, records, byID(read.Rows), f), Liars: read.Liars}
+	v.Broken = brokenOnes(read.Broken)
 	if dir != "" {
 		for _, r := range records {
 			files, err := writeResources(dir, r)
@@ -230,14 +222,7 @@ func (c *cli) read(ctx context.Context, s *staff, a *client.Access, f *filter, d
 	if err != nil {
 		return err
 	}
-	return c.broken(errorsOf(read.Broken))
-}
-
-func errorsOf(broken []client.Broken) (out []error) {
-	for _, b := range broken {
-		out = append(out, b.Err)
-	}
-	return out
+	return broken(read.Broken)
 }
 
 // openAccess reads an access, and says so if a custodian lied.
@@ -254,6 +239,11 @@ func (c *cli) openAccess(ctx context.Context, s *staff, a *client.Access) (*clie
 		return read, &failure{Code: "access-over", Title: "refused: access " + short(a.Decision.ID) + " opens nothing any more", exit: exitRefused, cause: err,
 			Detail: "Its deadline has passed, or the patient withdrew the contract. Request access again: the answer says how things stand."}
 	}
+	if err != nil && len(read.Broken) > 0 {
+		f := *explain(err)
+		f.Records = brokenOnes(read.Broken)
+		return read, &f
+	}
 	return read, err
 }
 
@@ -269,10 +259,10 @@ func (c *cli) listAsReader(ctx context.Context, access string, f *filter) error 
 	}
 	known := namesOf(s.Client, nil)
 	known.as = s.identity()
-	if err := c.showLines(timeline(ctx, known, read.Records, nil, f)); err != nil {
+	if err := c.showLines(timeline(ctx, known, read.Records, byID(read.Rows), f)); err != nil {
 		return err
 	}
-	return c.broken(errorsOf(read.Broken))
+	return broken(read.Broken)
 }
 
 // readAll opens one access, or all whose keys are here; a record that several open comes once.
@@ -292,20 +282,24 @@ func (c *cli) readAll(ctx context.Context, s *staff, access string) (*client.Rea
 		return nil, failed("no-access", "no access is open here", "Ask with `anamnesis access request`.")
 	}
 	out := &client.Reading{}
+	var failures []error
 	seen := map[protocol.RecordID]bool{}
 	for _, id := range held {
 		a, err := s.recall(id.String())
 		if err != nil {
 			return nil, err
 		}
-		read, err := c.openAccess(ctx, s, a)
+		read, err := c.openAccess(ctx, s, a) // what one access does not open says nothing of the others, which may be about other people
 		if err != nil {
-			return nil, err
+			failures = append(failures, err)
+			if len(read.Broken) == 0 {
+				fmt.Fprintf(c.err, "note: access %s: %s\n", short(id), printable(explain(err).Title))
+			}
 		}
-		for _, r := range read.Records {
+		for i, r := range read.Records {
 			if !seen[r.Manifest.Record] {
 				seen[r.Manifest.Record] = true
-				out.Records = append(out.Records, r)
+				out.Records, out.Rows = append(out.Records, r), append(out.Rows, read.Rows[i])
 			}
 		}
 		for _, b := range read.Broken {
@@ -315,20 +309,23 @@ func (c *cli) readAll(ctx context.Context, s *staff, access string) (*client.Rea
 			}
 		}
 	}
+	if len(out.Records) == 0 && len(failures) > 0 {
+		return out, failures[0]
+	}
 	return out, nil
 }
 
 // readOne is `record show --as`.
-func (c *cli) readOne(ctx context.Context, text, access string) (*wallet.Record, *names, error) {
+func (c *cli) readOne(ctx context.Context, text, access string) (*opened, error) {
 	s, err := c.staff(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	known := namesOf(s.Client, nil)
 	known.as = s.identity()
 	read, err := c.readAll(ctx, s, access)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	var ids []protocol.RecordID
 	for _, r := range read.Records {
@@ -339,11 +336,11 @@ func (c *cli) readOne(ctx context.Context, text, access string) (*wallet.Record,
 	}
 	id, err := pick("record", strings.ToLower(text), ids)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	at := slices.Index(ids, id)
 	if n := len(read.Records); at >= n {
-		return nil, nil, read.Broken[at-n].Err
+		return nil, read.Broken[at-n].Err
 	}
-	return read.Records[at], known, nil
+	return &opened{read.Records[at], read.Rows[at], known}, nil
 }

@@ -87,7 +87,7 @@ func (s *said) flags(cmd *cobra.Command) {
 	cmd.MarkFlagsOneRequired("text", "text-file")
 }
 
-func (s *said) read(in io.Reader, most int64) (string, error) {
+func (s *said) read(in io.Reader, most int) (string, error) {
 	if s.file == "" {
 		return s.text, nil
 	}
@@ -99,8 +99,19 @@ func (s *said) read(in io.Reader, most int64) (string, error) {
 		defer func() { _ = f.Close() }()
 		in = f
 	}
-	b, err := io.ReadAll(io.LimitReader(in, most+1))
-	return string(b), err
+	return readText(in, most)
+}
+
+// readText reads words to their end. Too many are an error: what people say is not cut.
+func readText(in io.Reader, most int) (string, error) {
+	b, err := io.ReadAll(io.LimitReader(in, int64(most)+1))
+	if err != nil {
+		return "", err
+	}
+	if len(b) > most {
+		return "", failed("too-long", fmt.Sprintf("the text is longer than %d bytes", most), "Make it shorter, or send it in parts.")
+	}
+	return string(b), nil
 }
 
 func (c *cli) recordDispute() *cobra.Command {

@@ -304,6 +304,5 @@ func (c *cli) reasonText(file string) (string, error) {
 		defer func() { _ = f.Close() }()
 		in = f
 	}
-	raw, err := io.ReadAll(io.LimitReader(in, wallet.ReasonTextBytesMax+1))
-	return string(raw), err
+	return readText(in, wallet.ReasonTextBytesMax)
 }

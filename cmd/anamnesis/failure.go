@@ -35,6 +35,8 @@ type failure struct {
 	Detail string `json:"detail,omitempty"`
 	Entry  uint64 `json:"entry,omitempty"` // of a refusal: its index in the log
 
+	Records []brokenRecord `json:"records,omitempty"` // that did not open
+
 	exit  int
 	quiet bool // the command has said it all; only the exit code counts
 	cause error
@@ -68,6 +70,9 @@ func silent(exit int) *failure {
 	return &failure{Code: "reported", Title: "see above", exit: exit, quiet: true}
 }
 
+// recordsShown is how many records that did not open are listed for people.
+const recordsShown = 20
+
 // report shows an error and gives the exit code.
 func (c *cli) report(err error) int {
 	f := explain(err)
@@ -78,6 +83,13 @@ func (c *cli) report(err error) int {
 		raw, _ := json.Marshal(map[string]*failure{"error": f})
 		fmt.Fprintln(c.err, string(raw))
 		return f.exit
+	}
+	for i, b := range f.Records {
+		if i == recordsShown {
+			fmt.Fprintf(c.err, "… and %d more; --json lists them\n", len(f.Records)-i)
+			break
+		}
+		fmt.Fprintf(c.err, "did not open: record %s: %s\n", b.Record, printable(b.Reason))
 	}
 	fmt.Fprintln(c.err, "anamnesis: "+printable(f.Title))
 	if f.Detail != "" {

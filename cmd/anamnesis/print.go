@@ -40,6 +40,20 @@ func printable(s string) string {
 	}, s)
 }
 
+// onTerminal makes what others wrote harmless on a terminal, and leaves its lines: control characters, and those that turn the direction of
+// text, are shown by their numbers.
+func onTerminal(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if r == '\n' || r == '\t' || unicode.IsPrint(r) {
+			b.WriteRune(r)
+			continue
+		}
+		fmt.Fprintf(&b, "\\u%04x", r)
+	}
+	return b.String()
+}
+
 // table prints aligned columns, at most widthMax wide. Columns whose heading begins with '~' give way when room is short, those with more
 // of them later; '>' aligns to the right. Headings lose the marks.
 type table struct {

@@ -121,3 +121,11 @@ func TestFileNames(t *testing.T) {
 		}
 	}
 }
+
+// What others wrote moves no cursor and turns no text around.
+func TestOnTerminal(t *testing.T) {
+	const hostile = "a\x1b[31mred\u009b2J\r\x00\u202eevil\ttab\nline \u00fc"
+	if got, want := onTerminal(hostile), `a\u001b[31mred\u009b2J\u000d\u0000\u202eevil`+"\ttab\nline \u00fc"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

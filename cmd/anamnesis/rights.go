@@ -537,10 +537,7 @@ func (c *cli) gatherOne(ctx context.Context, p *patient, export string) (*rights
 	}
 	j := &rights.Journal{Name: p.journal.Nickname, ID: p.journal.ID, Report: report, Log: lines, CanRead: can, Problems: []string{},
 		Accounting: rights.Account(report, lines, p.journal.Nickname, 0, now()+1), Export: func(w io.Writer) error { return copyFile(w, export) }}
-	entries := map[protocol.RecordID]api.Record{}
-	for _, r := range rows {
-		entries[r.ID] = r
-	}
+	entries := byID(rows)
 	known := namesOf(p.Client, nil)
 	known.as = client.Patient(p.keys)
 	raw := map[protocol.RecordID][][]byte{}
@@ -560,8 +557,8 @@ func (c *cli) gatherOne(ctx context.Context, p *patient, export string) (*rights
 		}
 		j.Resources = append(j.Resources, one)
 	}
-	for _, err := range broken {
-		j.Problems = append(j.Problems, err.Error())
+	for _, b := range broken {
+		j.Problems = append(j.Problems, fmt.Sprintf("record %s: %s", short(b.Record), b.Err))
 	}
 	for _, r := range report.Standing().Records { // what the proof knows and the gateway did not list
 		if _, ok := entries[r.ID]; !ok {

@@ -32,7 +32,7 @@ type line struct {
 	Index  int               `json:"index"`         // in the record
 	Own    bool              `json:"own,omitempty"` // the patient's own word, or a delegate's, whatever it says of itself
 	// Proof shows that this resource is part of the record, against the root in the record's entry, to somebody who has no other resource of
-	// it (docs/spec/record.md). Entry is that entry's index in the log: `log receipt` proves it. A reader learns it from the patient.
+	// it (docs/spec/record.md). Entry is that entry's index in the log: `log receipt` proves it, to the patient and to who wrote it.
 	Proof    wallet.ResourceProof `json:"proof"`
 	Entry    *uint64              `json:"entry,omitempty"`
 	Recorded uint64               `json:"recorded_ms"`
@@ -118,25 +118,21 @@ func (c *cli) listOwn(ctx context.Context, f *filter) error {
 		return err
 	}
 	there := slices.DeleteFunc(slices.Clone(rows), func(r api.Record) bool { return r.Erased != 0 })
-	records, broken := c.openOwn(ctx, p, there, f.want)
+	records, unopened := c.openOwn(ctx, p, there, f.want)
 	known := namesOf(p.Client, nil)
 	known.as = client.Patient(p.keys)
-	entries := map[protocol.RecordID]api.Record{}
-	for _, r := range rows {
-		entries[r.ID] = r
-	}
-	if err := c.showLines(timeline(ctx, known, records, entries, f)); err != nil {
+	if err := c.showLines(timeline(ctx, known, records, byID(rows), f)); err != nil {
 		return err
 	}
 	if gone := len(rows) - len(there); gone > 0 && !c.json {
 		fmt.Fprintf(c.out, "%s erased: `anamnesis erase status`.\n", count(gone, "record is", "records are"))
 	}
-	return c.broken(broken)
+	return broken(unopened)
 }
 
 // openOwn opens the patient's records of the classes wanted (none: all). A record that its author put under the label of another class
 // does not open as if nothing were wrong.
-func (c *cli) openOwn(ctx context.Context, p *patient, rows []api.Record, want []fhir.Class) (records []*wallet.Record, broken []error) {
+func (c *cli) openOwn(ctx context.Context, p *patient, rows []api.Record, want []fhir.Class) (records []*wallet.Record, broken []client.Broken) {
 	h := p.keys.Handle()
 	if len(want) > 0 {
 		labels := labelsOf(h, want)
@@ -151,7 +147,7 @@ func (c *cli) openOwn(ctx context.Context, p *patient, rows []api.Record, want [
 			err = r.Manifest.CheckLabel(h)
 		}
 		if err != nil {
-			broken = append(broken, fmt.Errorf("record %s: %w", short(rows[i].ID), err))
+			broken = append(broken, client.Broken{Record: rows[i].ID, Err: err})
 			continue
 		}
 		records = append(records, r)
@@ -159,16 +155,40 @@ func (c *cli) openOwn(ctx context.Context, p *patient, rows []api.Record, want [
 	return records, broken
 }
 
-// broken reports records that did not open; the rest was shown.
-func (c *cli) broken(errs []error) error {
-	if len(errs) == 0 {
+// brokenRecord is a record that did not open, and why.
+type brokenRecord struct {
+	Record protocol.RecordID `json:"record"`
+	Reason string            `json:"reason"`
+}
+
+func brokenOnes(list []client.Broken) (out []brokenRecord) {
+	for _, b := range list {
+		out = append(out, brokenRecord{b.Record, explain(b.Err).Title})
+	}
+	return out
+}
+
+// broken says which records did not open; the others were shown.
+func broken(list []client.Broken) error {
+	if len(list) == 0 {
 		return nil
 	}
-	f := *explain(errs[0])
-	if len(errs) > 1 {
-		f.Title += fmt.Sprintf(" (and %d more records)", len(errs)-1)
+	f := &failure{Code: "records-broken", Title: plural(len(list), "record") + " did not open; everything else was shown", Records: brokenOnes(list), exit: exitFailed,
+		Detail: "Such a record was closed or lost, or its author made it wrongly: ask who wrote it. `anamnesis log show` has its entry."}
+	for _, b := range list {
+		if explain(b.Err).exit == exitProof {
+			f.exit = exitProof // something is not what its author entered
+		}
 	}
-	return &f
+	return f
+}
+
+func byID(rows []api.Record) map[protocol.RecordID]api.Record {
+	out := map[protocol.RecordID]api.Record{}
+	for _, r := range rows {
+		out[r.ID] = r
+	}
+	return out
 }
 
 // timeline makes lines of records, by date; what has no date comes last.
@@ -179,12 +199,14 @@ func timeline(ctx context.Context, known *names, records []*wallet.Record, entri
 		for i, raw := range r.Resources {
 			l := line{Item: fhir.Summarise(resourceOf(raw, r.Manifest)), Author: author, Source: cmp.Or(r.Manifest.Source.Name, author),
 				Record: r.Manifest.Record, Index: i, Recorded: r.Manifest.Recorded, Proof: r.Prove(i)}
-			if row, ok := entries[r.Manifest.Record]; ok {
+			row, ok := entries[r.Manifest.Record]
+			if ok {
 				l.Entry, l.Superseded = &row.Entry, row.Superseded
 			}
 			if r.Manifest.Author.Own() {
 				l.Own, l.Source = true, client.OwnSource.Name
-				if about, text, ok := client.Statement(raw); ok {
+				// Only what the ledger ties to a record is a statement about it: within the scope of who made it, and one of few.
+				if about, text, ok := client.Statement(raw); ok && row.Relation == protocol.RelationStatement && row.About != nil && *row.About == about {
 					l.About, l.Title, l.Detail = &about, "Statement", text
 				}
 			}
@@ -314,14 +336,14 @@ anamnesis record show 81f3a0c2 --text
 anamnesis record show 81f3a0c2 --out record/`,
 		Args: cobra.ExactArgs(1),
 	}, func(ctx context.Context, args []string) error {
-		r, known, err := c.oneRecord(ctx, args[0], access)
+		r, err := c.oneRecord(ctx, args[0], access)
 		if err != nil {
 			return err
 		}
 		if text {
-			return c.showText(ctx, known, r)
+			return c.showText(ctx, r)
 		}
-		return c.showRecord(r, dir)
+		return c.showRecord(r.record, dir)
 	})
 	cmd.Flags().StringVar(&dir, "out", "", "write the resources into `DIR` instead")
 	cmd.Flags().BoolVar(&text, "text", false, "print it for people")
@@ -330,31 +352,37 @@ anamnesis record show 81f3a0c2 --out record/`,
 	return cmd
 }
 
-// oneRecord opens a record, and has the names of who is in it.
-func (c *cli) oneRecord(ctx context.Context, text, access string) (*wallet.Record, *names, error) {
+// opened is a record with what the ledger says of it, and the names of who is in it.
+type opened struct {
+	record *wallet.Record
+	row    api.Record
+	known  *names
+}
+
+func (c *cli) oneRecord(ctx context.Context, text, access string) (*opened, error) {
 	if c.as != "" {
 		return c.readOne(ctx, text, access)
 	}
 	p, err := c.patient(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	known := namesOf(p.Client, nil)
 	known.as = client.Patient(p.keys)
 	found, err := p.findRecords(ctx, []string{text})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	rows, err := p.Records(ctx, p.keys)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	rows = slices.DeleteFunc(rows, func(r api.Record) bool { return r.ID != found[0] })
 	records, errs := p.Open(ctx, p.keys, rows, nil)
 	if len(records) != 1 {
-		return nil, nil, failed("not-found", "there is no record "+printable(text), "")
+		return nil, failed("not-found", "there is no record "+printable(text), "")
 	}
-	return records[0], known, errs[0]
+	return &opened{records[0], rows[0], known}, errs[0]
 }
 
 // recordView is a record for programs.
@@ -388,6 +416,9 @@ func (c *cli) showRecord(r *wallet.Record, dir string) error {
 			return
 		}
 		for _, raw := range r.Resources {
+			if isTerminal(out) {
+				raw = []byte(onTerminal(string(raw)))
+			}
 			_, _ = out.Write(append(slices.Clip(raw), '\n'))
 		}
 	})
@@ -401,16 +432,20 @@ type textView struct {
 }
 
 // showText prints a record for people.
-func (c *cli) showText(ctx context.Context, known *names, r *wallet.Record) error {
+func (c *cli) showText(ctx context.Context, r *opened) error {
 	var all []textView
-	for _, l := range timeline(ctx, known, []*wallet.Record{r}, nil, &filter{}) {
+	for _, l := range timeline(ctx, r.known, []*wallet.Record{r.record}, byID([]api.Record{r.row}), &filter{}) {
 		v := textView{line: l}
-		for _, a := range fhir.Attachments(r.Resources[l.Index]) {
+		for _, a := range fhir.Attachments(r.record.Resources[l.Index]) {
 			switch {
 			case a.ContentType == "text/plain" && utf8.Valid(a.Data):
 				v.Texts = append(v.Texts, string(a.Data))
 			default:
-				v.Files = append(v.Files, strings.TrimSpace(fmt.Sprintf("%s %s, %s", a.Title, cmp.Or(a.ContentType, "of an unknown type"), size(uint64(len(a.Data))))))
+				what := strings.TrimSpace(fmt.Sprintf("%s %s, %s", a.Title, cmp.Or(a.ContentType, "of an unknown type"), size(uint64(len(a.Data)))))
+				if a.Ending() != "" {
+					what += " (--out writes it)"
+				}
+				v.Files = append(v.Files, what)
 			}
 		}
 		all = append(all, v)
@@ -426,7 +461,7 @@ func (c *cli) showText(ctx context.Context, known *names, r *wallet.Record) erro
 				told = append(told, "value", printable(v.Detail))
 			}
 			for _, f := range v.Files {
-				told = append(told, "inside", printable(f)+" (--out writes it)")
+				told = append(told, "inside", printable(f))
 			}
 			fields(out, told...)
 			for _, text := range v.Texts {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/anamnesis-health/anamnesis/internal/api"
 	"github.com/anamnesis-health/anamnesis/internal/fhir"
@@ -22,7 +23,7 @@ var (
 	// ErrNoClass says that a record's label is of no class that this program knows.
 	ErrNoClass = errors.New("the record's class is not known to this program")
 	// ErrStatement says that a statement is empty or too long.
-	ErrStatement = errors.New("a statement has from 1 to 8192 bytes of text")
+	ErrStatement = errors.New("a statement has from 1 to 8192 bytes of UTF-8 text")
 )
 
 // StatementTextBytesMax bounds a statement's text.
@@ -172,8 +173,8 @@ func (c *Client) Amendments(ctx context.Context, by Identity, in protocol.Journa
 
 // statement seals words about a record as a record of the same class, and uploads it.
 func (c *Client) statement(ctx context.Context, about Subject, text string) (*protocol.AddRecord, error) {
-	text = strings.TrimSpace(strings.ToValidUTF8(text, ""))
-	if text == "" || len(text) > StatementTextBytesMax {
+	text = strings.TrimSpace(text)
+	if text == "" || len(text) > StatementTextBytesMax || !utf8.ValidString(text) {
 		return nil, ErrStatement
 	}
 	w, err := c.writerInto(ctx, about.By, about.Handle)

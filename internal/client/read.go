@@ -71,6 +71,7 @@ var ErrTooFewShares = errors.New("too few custodians gave their share")
 // Reading is what an access opened.
 type Reading struct {
 	Records []*wallet.Record // in the order of the access
+	Rows    []api.Record     // of Records, at their places: what the ledger says of each
 	Broken  []Broken
 	Liars   []Liar
 }
@@ -78,7 +79,7 @@ type Reading struct {
 // Whole is an error if not everything opened.
 func (r *Reading) Whole() error {
 	if len(r.Broken) > 0 {
-		return r.Broken[0].Err
+		return fmt.Errorf("record %s: %w", r.Broken[0].Record, r.Broken[0].Err)
 	}
 	return nil
 }
@@ -151,16 +152,16 @@ func (r *reader) open(ctx context.Context) (*Reading, error) {
 	for i, o := range wallet.OpenAll(ctx, openings) {
 		r.errs[places[i]] = o.Err
 		if o.Err == nil {
-			out.Records = append(out.Records, o.Record)
+			out.Records, out.Rows = append(out.Records, o.Record), append(out.Rows, r.rows[places[i]])
 		}
 	}
 	for i, err := range r.errs {
 		if err != nil {
-			out.Broken = append(out.Broken, Broken{Record: r.rows[i].ID, Err: fmt.Errorf("record %s: %w", r.rows[i].ID, err)})
+			out.Broken = append(out.Broken, Broken{Record: r.rows[i].ID, Err: err})
 		}
 	}
 	if len(out.Records) == 0 && len(out.Broken) > 0 {
-		return out, out.Broken[0].Err
+		return out, out.Whole()
 	}
 	return out, ctx.Err()
 }
