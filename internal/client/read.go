@@ -272,7 +272,7 @@ func (r *refusedRecords) Error() string {
 }
 
 // refusedBy finds the records that at least as many custodians refuse as it takes to keep a threshold from answering: at least one of so many
-// is honest.
+// is honest, if no more than the others lie. Refusals are not signed, and a gateway could make them up, as it could withhold a file.
 func refusedBy(refused []api.Share, blocking, records int) *refusedRecords {
 	votes := map[int]int{}
 	why := map[int]error{}

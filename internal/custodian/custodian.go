@@ -67,7 +67,13 @@ type Custodian struct {
 
 	mu       sync.Mutex
 	shares   map[uint32]*threshold.Share // by generation
-	verified map[verifiedKey]threshold.VerifiedCapsule
+	verified map[verifiedKey]verdict
+}
+
+// verdict is what a capsule's verification came to, once and for all.
+type verdict struct {
+	capsule threshold.VerifiedCapsule
+	err     error
 }
 
 type verifiedKey struct {
@@ -77,7 +83,7 @@ type verifiedKey struct {
 
 // New opens a custodian; shares are read from the secrets as they are needed.
 func New(c Config) *Custodian {
-	return &Custodian{Config: c, shares: map[uint32]*threshold.Share{}, verified: map[verifiedKey]threshold.VerifiedCapsule{}}
+	return &Custodian{Config: c, shares: map[uint32]*threshold.Share{}, verified: map[verifiedKey]verdict{}}
 }
 
 // Request is what a reader asks of each custodian.
@@ -329,29 +335,28 @@ func (c *Custodian) checkLabels(q *question) error {
 	return bad.err()
 }
 
-// verify remembers what it verified: a capsule's validity under a label never changes.
+// verify remembers what it verified: a capsule's validity under a label never changes. A bad one is not verified again either, so that an author
+// who makes many costs each of them once. raw must be the capsule that hash names.
 func (c *Custodian) verify(hash protocol.Hash, raw, label []byte) (threshold.VerifiedCapsule, error) {
 	key := verifiedKey{capsule: hash, label: protocol.Digest("label", label)}
 	c.mu.Lock()
 	v, ok := c.verified[key]
 	c.mu.Unlock()
 	if ok {
-		return v, nil
+		return v.capsule, v.err
 	}
 	capsule, err := threshold.ParseCapsule(raw)
 	if err != nil {
-		return v, err
+		return v.capsule, err
 	}
-	if v, err = capsule.Verify(label); err != nil {
-		return v, err
-	}
+	v.capsule, v.err = capsule.Verify(label)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.verified) >= verifiedKept {
 		clear(c.verified)
 	}
 	c.verified[key] = v
-	return v, nil
+	return v.capsule, v.err
 }
 
 // checkOneTimeKey, the eighth: the answer can be sealed to the key that stands in the access's entry, and to no other; the request has no

@@ -207,6 +207,9 @@ func (w *walk) signer(p parsed) error {
 		if protocol.JournalID(e.Signer.ID) != w.id || !w.delegates.has(e.Signer.Key, e.Time) {
 			return wrong(CodeSigner, "it was not signed by somebody who was the patient's delegate then")
 		}
+		if !w.delegates.may(e) {
+			return wrong(CodeSigner, "the delegate who signed it may not do this, or not for this class")
+		}
 	}
 	return w.delegates.learn(e)
 }

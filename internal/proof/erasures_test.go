@@ -4,6 +4,7 @@ package proof_test
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"fmt"
 	"io"
 	"slices"
@@ -164,9 +165,20 @@ func TestOwnAndOthersRecords(t *testing.T) {
 	n.Must(n.patient, j, mine)
 	n.Must(n.patient, j, nextOfMine)
 	n.Must(m1, j, n.record(24, "labs"))
+	stands := func(name string, level protocol.Level, class string) *ledgertest.Who {
+		k, pub := ledgertest.Key(name)
+		n.Must(n.patient, j, &protocol.Delegate{Key: pub, Level: level, Labels: []protocol.Label{n.handle.Label(class)}, NotAfter: n.Time + 3600_000,
+			Proof: ed25519.Sign(k, protocol.DelegateProofMessage(n.L.Chain(), j, pub))})
+		return &ledgertest.Who{Name: name, Key: k, Signer: protocol.DelegateSigner(j, pub)}
+	}
+	actor, sharer, elsewhere := stands("who acts", protocol.LevelAct, "labs"), stands("who shares", protocol.LevelShare, "labs"), stands("who acts elsewhere", protocol.LevelAct, "imaging")
+	last := n.record(25, "labs")
+	n.Must(actor, j, last)
 	for _, c := range []tampering{
 		{"the truth", func(*net, *api.JournalProof) {}, []proof.Code{}},
 		{"the patient's record replaced by an organisation", by(nextOfMine.Record, m1), []proof.Code{proof.CodeErasure}},
+		{"a record by a delegate who may only share", by(last.Record, sharer), []proof.Code{proof.CodeSigner}},
+		{"a record by a delegate for another class", by(last.Record, elsewhere), []proof.Code{proof.CodeSigner}},
 		{"a version of the patient's after an organisation's", by(mine.Record, m1), []proof.Code{proof.CodeErasure}},
 	} {
 		t.Run(strings.ReplaceAll(c.name, " ", "-"), func(t *testing.T) {

@@ -168,6 +168,15 @@ type file struct {
 	data []byte
 }
 
+// linksOf are those of the i-th resource without their content.
+func linksOf(i int, r Resource) []file {
+	out := filesOf(i, r)
+	for n := range out {
+		out[n].data = nil
+	}
+	return out
+}
+
 // filesOf are those of the i-th resource. Their names are ours: what others chose may not be a name everywhere.
 func filesOf(i int, r Resource) (out []file) {
 	for n, a := range fhir.Attachments(r.Raw) {

@@ -74,18 +74,20 @@ func sourcesOf(list []Resource) (out []string) {
 	return out
 }
 
-// aboutOf is whom the records say they are about: the name and birth date of the first patient resource.
+// aboutOf is whom the records say they are about: the name and birth date of the first patient resource that an organisation wrote, or else of
+// the first there is.
 func aboutOf(list []Resource) string {
-	for _, r := range list {
-		if r.Type != "Patient" {
-			continue
-		}
-		if r.Date == "" {
-			return r.Title
-		}
-		return r.Title + ", born " + r.Date
+	best := slices.IndexFunc(list, func(r Resource) bool { return r.Type == "Patient" && !r.Own })
+	if best < 0 {
+		best = slices.IndexFunc(list, func(r Resource) bool { return r.Type == "Patient" })
 	}
-	return ""
+	switch {
+	case best < 0:
+		return ""
+	case list[best].Date == "":
+		return list[best].Title
+	}
+	return list[best].Title + ", born " + list[best].Date
 }
 
 // page is the page of one journal.
@@ -121,7 +123,7 @@ func pageOf(made uint64, j *Journal) page {
 		s := section{Class: class, Heading: heading(class), Sensitive: class.Sensitive()}
 		for i, r := range j.Resources {
 			if r.Class == class {
-				s.Resources = append(s.Resources, entry{r, filesOf(i, r)})
+				s.Resources = append(s.Resources, entry{r, linksOf(i, r)})
 			}
 		}
 		s.Open = len(s.Resources) <= openAtOnce

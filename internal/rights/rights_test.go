@@ -245,6 +245,7 @@ func journal(lines []proof.LogLine, a *Accounting) Journal {
 		raw := fmt.Appendf(nil, "{\n \"resourceType\": \"Observation\",\n \"id\": \"%d\", \"value\": 1.50, \"text\": \"a <b> & ü\"}", i)
 		j.Resources = append(j.Resources, Resource{Raw: raw, Class: class, Type: "Observation", Date: "2020-01-02", Title: "A <b> thing", Detail: "1.50", Source: "St. Mary", Record: protocol.RecordID{byte(i)}})
 	}
+	j.Resources = append(j.Resources, Resource{Raw: []byte(`{"resourceType":"Patient","id":"fake"}`), Class: fhir.Demographics, Type: "Patient", Title: "Somebody Else", Own: true})
 	j.Resources = append(j.Resources, Resource{Raw: []byte(`{"resourceType":"DocumentReference","content":[{"attachment":{"contentType":"application/pdf","data":"JVBERi0xLjQK"}},{"attachment":{"contentType":"text/html","data":"PHA+"}}]}`),
 		Class: fhir.Documents, Type: "DocumentReference", Title: "A letter", Source: "Patient", Author: "the patient", Own: true, Record: protocol.RecordID{0xd0}})
 	j.Resources = append(j.Resources, Resource{Raw: []byte(`{"resourceType":"Patient","id":"p"}`), Class: fhir.Demographics, Type: "Patient", Title: "Ada Lovelace", Date: "1815-12-10"})
