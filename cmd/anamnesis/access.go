@@ -236,7 +236,7 @@ func (c *cli) openAccess(ctx context.Context, s *staff, a *client.Access) (*clie
 	}
 	var p *api.Problem
 	if errors.As(err, &p) && p.Status == http.StatusNotFound {
-		return read, &failure{Code: "access-over", Title: "refused: access " + short(a.Decision.ID) + " opens nothing any more", exit: exitRefused, cause: err,
+		return read, &failure{Code: codeAccessOver, Title: "refused: access " + short(a.Decision.ID) + " opens nothing any more", exit: exitRefused, cause: err,
 			Detail: "Its deadline has passed, or the patient withdrew the contract. Request access again: the answer says how things stand."}
 	}
 	if err != nil && len(read.Broken) > 0 {
@@ -253,67 +253,97 @@ func (c *cli) listAsReader(ctx context.Context, access string, f *filter) error 
 	if err != nil {
 		return err
 	}
-	read, err := c.readAll(ctx, s, access)
-	if err != nil {
-		return err
+	read, unread := c.readAll(ctx, s, access)
+	if len(read.Records) == 0 && unread != nil {
+		return unread
 	}
 	known := namesOf(s.Client, nil)
 	known.as = s.identity()
 	if err := c.showLines(timeline(ctx, known, read.Records, byID(read.Rows), f)); err != nil {
 		return err
 	}
-	return broken(read.Broken)
+	return unread
 }
 
-// readAll opens one access, or all whose keys are here; a record that several open comes once.
+// readAll opens one access, or all whose keys are here; a record that several open comes once. The error is what was not read; the reading,
+// which is never nil, what was.
 func (c *cli) readAll(ctx context.Context, s *staff, access string) (*client.Reading, error) {
+	out := &client.Reading{}
 	held, err := s.held()
 	if err != nil {
-		return nil, err
+		return out, err
 	}
 	if access != "" {
 		id, err := pick("access", access, held)
 		if err != nil {
-			return nil, err
+			return out, err
 		}
 		held = []protocol.AccessID{id}
 	}
 	if len(held) == 0 {
-		return nil, failed("no-access", "no access is open here", "Ask with `anamnesis access request`.")
+		return out, failed("no-access", "no access is open here", "Ask with `anamnesis access request`.")
 	}
-	out := &client.Reading{}
-	var failures []error
-	seen := map[protocol.RecordID]bool{}
+	var over, failures []error
+	read, unread := map[protocol.RecordID]bool{}, map[protocol.RecordID]client.Broken{}
 	for _, id := range held {
 		a, err := s.recall(id.String())
 		if err != nil {
-			return nil, err
+			return out, err
 		}
-		read, err := c.openAccess(ctx, s, a) // what one access does not open says nothing of the others, which may be about other people
-		if err != nil {
+		one, err := c.openAccess(ctx, s, a) // what one access does not open says nothing of the others, which may be about other people
+		switch {
+		case err == nil:
+		case explain(err).Code == codeAccessOver:
+			over = append(over, err)
+			continue
+		case len(one.Broken) == 0:
 			failures = append(failures, err)
-			if len(read.Broken) == 0 {
-				fmt.Fprintf(c.err, "note: access %s: %s\n", short(id), printable(explain(err).Title))
+		}
+		for i, r := range one.Records {
+			if !read[r.Manifest.Record] {
+				read[r.Manifest.Record] = true
+				out.Records, out.Rows = append(out.Records, r), append(out.Rows, one.Rows[i])
 			}
 		}
-		for i, r := range read.Records {
-			if !seen[r.Manifest.Record] {
-				seen[r.Manifest.Record] = true
-				out.Records, out.Rows = append(out.Records, r), append(out.Rows, read.Rows[i])
-			}
-		}
-		for _, b := range read.Broken {
-			if !seen[b.Record] {
-				seen[b.Record] = true
+		for _, b := range one.Broken {
+			if _, known := unread[b.Record]; !known {
+				unread[b.Record] = b
 				out.Broken = append(out.Broken, b)
 			}
 		}
 	}
-	if len(out.Records) == 0 && len(failures) > 0 {
-		return out, failures[0]
+	out.Broken = slices.DeleteFunc(out.Broken, func(b client.Broken) bool { return read[b.Record] }) // another access opened it
+	if len(out.Records) == 0 {
+		failures = append(failures, over...) // else it is nothing new that an access ends
 	}
-	return out, nil
+	return out, notRead(out, failures)
 }
+
+// notRead is what accesses did not open: records, or nothing at all for another reason. nil: everything was read.
+func notRead(read *client.Reading, failures []error) error {
+	err := broken(read.Broken)
+	if len(failures) == 0 {
+		return err
+	}
+	f := *explain(failures[0])
+	if more := len(failures) - 1; more > 0 {
+		f.Title += fmt.Sprintf(" (and %s more)", plural(more, "access"))
+	}
+	if len(read.Records) > 0 {
+		f.Title = "not everything could be read: " + f.Title
+	}
+	if err != nil {
+		b := explain(err)
+		f.Records = b.Records
+		if b.exit == exitProof {
+			f.exit = exitProof
+		}
+	}
+	return &f
+}
+
+// codeAccessOver is an access that opens nothing any more.
+const codeAccessOver = "access-over"
 
 // readOne is `record show --as`.
 func (c *cli) readOne(ctx context.Context, text, access string) (*opened, error) {
@@ -323,9 +353,9 @@ func (c *cli) readOne(ctx context.Context, text, access string) (*opened, error)
 	}
 	known := namesOf(s.Client, nil)
 	known.as = s.identity()
-	read, err := c.readAll(ctx, s, access)
-	if err != nil {
-		return nil, err
+	read, unread := c.readAll(ctx, s, access)
+	if len(read.Records)+len(read.Broken) == 0 && unread != nil {
+		return nil, unread
 	}
 	var ids []protocol.RecordID
 	for _, r := range read.Records {

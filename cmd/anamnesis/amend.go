@@ -104,14 +104,16 @@ func (s *said) read(in io.Reader, most int) (string, error) {
 
 // readText reads words to their end. Too many are an error: what people say is not cut.
 func readText(in io.Reader, most int) (string, error) {
-	b, err := io.ReadAll(io.LimitReader(in, int64(most)+1))
+	const blank = 256 // at the ends, such as a last newline
+	b, err := io.ReadAll(io.LimitReader(in, int64(most)+blank+1))
 	if err != nil {
 		return "", err
 	}
-	if len(b) > most {
+	text := strings.TrimSpace(string(b))
+	if len(b) > most+blank || len(text) > most {
 		return "", failed("too-long", fmt.Sprintf("the text is longer than %d bytes", most), "Make it shorter, or send it in parts.")
 	}
-	return string(b), nil
+	return text, nil
 }
 
 func (c *cli) recordDispute() *cobra.Command {

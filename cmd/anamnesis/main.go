@@ -181,6 +181,9 @@ func indent(text string) string {
 
 // isTerminal tells whether somebody is looking.
 func isTerminal(f any) bool {
+	if s, ok := f.(*steady); ok {
+		f = s.w
+	}
 	file, ok := f.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd()))
 }

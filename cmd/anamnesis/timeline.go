@@ -173,11 +173,14 @@ func broken(list []client.Broken) error {
 	if len(list) == 0 {
 		return nil
 	}
-	f := &failure{Code: "records-broken", Title: plural(len(list), "record") + " did not open; everything else was shown", Records: brokenOnes(list), exit: exitFailed,
-		Detail: "Such a record was closed or lost, or its author made it wrongly: ask who wrote it. `anamnesis log show` has its entry."}
+	f := &failure{Code: "records-broken", Title: plural(len(list), "record") + " did not open", Records: brokenOnes(list), exit: exitRefused,
+		Detail: "Ask another member's gateway with --gateway. If that does not help, such a record was closed or lost, or made wrongly: ask who wrote it."}
 	for _, b := range list {
-		if explain(b.Err).exit == exitProof {
+		switch exit := explain(b.Err).exit; {
+		case exit == exitProof:
 			f.exit = exitProof // something is not what its author entered
+		case exit != exitRefused && f.exit == exitRefused:
+			f.exit = exitFailed
 		}
 	}
 	return f
@@ -428,7 +431,23 @@ func (c *cli) showRecord(r *wallet.Record, dir string) error {
 type textView struct {
 	line
 	Texts []string `json:"texts,omitempty"`
-	Files []string `json:"files,omitempty"` // carried inside: what they are
+	Files []inside `json:"files,omitempty"`
+}
+
+// inside is a document or picture that a resource carries.
+type inside struct {
+	Title string `json:"title,omitempty"`
+	Type  string `json:"type,omitempty"`
+	Bytes int    `json:"bytes"`
+	Out   bool   `json:"out"` // --out writes it
+}
+
+func (i inside) String() string {
+	text := strings.TrimSpace(fmt.Sprintf("%s %s, %s", i.Title, cmp.Or(i.Type, "of an unknown type"), size(uint64(i.Bytes))))
+	if i.Out {
+		text += " (--out writes it)"
+	}
+	return text
 }
 
 // showText prints a record for people.
@@ -441,11 +460,7 @@ func (c *cli) showText(ctx context.Context, r *opened) error {
 			case a.ContentType == "text/plain" && utf8.Valid(a.Data):
 				v.Texts = append(v.Texts, string(a.Data))
 			default:
-				what := strings.TrimSpace(fmt.Sprintf("%s %s, %s", a.Title, cmp.Or(a.ContentType, "of an unknown type"), size(uint64(len(a.Data)))))
-				if a.Ending() != "" {
-					what += " (--out writes it)"
-				}
-				v.Files = append(v.Files, what)
+				v.Files = append(v.Files, inside{a.Title, a.ContentType, len(a.Data), a.Ending() != ""})
 			}
 		}
 		all = append(all, v)
@@ -461,7 +476,7 @@ func (c *cli) showText(ctx context.Context, r *opened) error {
 				told = append(told, "value", printable(v.Detail))
 			}
 			for _, f := range v.Files {
-				told = append(told, "inside", printable(f))
+				told = append(told, "inside", printable(f.String()))
 			}
 			fields(out, told...)
 			for _, text := range v.Texts {

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -42,9 +44,12 @@ func (s *server) putFile(w http.ResponseWriter, r *http.Request) error {
 	body := &arriving{r: http.MaxBytesReader(w, r.Body, r.ContentLength)}
 	note, err := s.StoreFile(r.Context(), hash, body, r.ContentLength)
 	if err != nil {
-		giveBack()
 		if body.err != nil {
+			giveBack()
 			return cutOff(body.err)
+		}
+		if !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+			giveBack() // else it is in this vault, and on its way to others
 		}
 		return err
 	}

@@ -1,9 +1,14 @@
 package gateway
 
 import (
+	"bytes"
+	"cmp"
+	"context"
 	"encoding/binary"
 	"errors"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -108,6 +113,37 @@ func TestUploadsOfAPatient(t *testing.T) {
 	for who, by := range map[string]*ledgertest.Who{"another patient": s.bob, "an organisation": s.m1} {
 		if r := s.call(by, "PUT", uri, file); r.status != http.StatusCreated {
 			t.Errorf("%s: %d", who, r.status)
+		}
+	}
+}
+
+// What arrived whole stays counted though its sender has gone: it is in the vault, and on its way to others. What the vault refused does not.
+func TestUploadsOfWhoGoesAway(t *testing.T) {
+	s := newSite(t)
+	file := make([]byte, protocol.OwnRecordBytesMax)
+	for what, c := range map[string]struct {
+		err  error
+		want int64
+	}{"gone": {context.Canceled, int64(len(file))}, "refused": {errors.New("no"), 0}} {
+		b := s.backend
+		b.StoreFile = func(_ context.Context, _ protocol.Hash, body io.Reader, _ int64) (string, error) {
+			_, err := io.Copy(io.Discard, body)
+			return "", cmp.Or(err, c.err)
+		}
+		inner := newServer(b)
+		uri := strings.Replace(api.PathFile, "{hash}", hashOf(file).String(), 1)
+		r := httptest.NewRequest(http.MethodPut, uri, bytes.NewReader(file))
+		r.RequestURI = uri
+		r.Header.Set("Authorization", s.sign(s.alice, http.MethodPut, uri, s.now()))
+		for _, one := range inner.routes() {
+			if one.path == api.PathFile && one.method == http.MethodPut {
+				mux := http.NewServeMux()
+				mux.Handle("PUT "+api.PathFile, inner.guard(one))
+				mux.ServeHTTP(httptest.NewRecorder(), r)
+			}
+		}
+		if inner.uploads.large != c.want {
+			t.Errorf("%s: %d bytes are counted, want %d", what, inner.uploads.large, c.want)
 		}
 	}
 }

@@ -7,16 +7,26 @@ import (
 )
 
 // delegates are those who may sign for the patient, as far as the journal has been walked.
-type delegates map[protocol.PublicKey]protocol.Delegate
+type delegates struct {
+	rows  map[protocol.PublicKey]protocol.Delegate
+	cause protocol.ActionID // of the last entry that a delegate signed, and the key
+	key   protocol.PublicKey
+}
 
-func (d delegates) has(key protocol.PublicKey, at uint64) bool {
-	row, ok := d[key]
-	return ok && row.NotBefore <= at && at < row.NotAfter
+// has tells whether an entry's signer was a delegate. An envelope in which a delegate ends its own delegation goes on: it may do nothing more
+// that takes one, and what it asks to read is refused, which is an entry.
+func (d *delegates) has(e protocol.Entry) bool {
+	row, ok := d.rows[e.Signer.Key]
+	in := ok && row.NotBefore <= e.Time && e.Time < row.NotAfter
+	if in {
+		d.cause, d.key = e.Cause, e.Signer.Key
+	}
+	return in || e.Cause == d.cause && e.Signer.Key == d.key
 }
 
 // may tells whether a delegation reaches as far as an entry of its delegate: its level, and for a record its scope (docs/spec/ledger.md, Delegations).
-func (d delegates) may(e protocol.Entry) bool {
-	by := d[e.Signer.Key]
+func (d *delegates) may(e protocol.Entry) bool {
+	by := d.rows[e.Signer.Key]
 	switch e.Type {
 	case protocol.TypeAddRecord:
 		var a protocol.AddRecord
@@ -42,16 +52,16 @@ func (d *delegates) learn(e protocol.Entry) error {
 		if err := protocol.Decode(e.Action, &a); err != nil {
 			return wrong(CodeEntry, "its body: %v", err)
 		}
-		if *d == nil {
-			*d = delegates{}
+		if d.rows == nil {
+			d.rows = map[protocol.PublicKey]protocol.Delegate{}
 		}
-		(*d)[a.Key] = a
+		d.rows[a.Key] = a
 	case protocol.TypeEndDelegation:
 		var a protocol.EndDelegation
 		if err := protocol.Decode(e.Action, &a); err != nil {
 			return wrong(CodeEntry, "its body: %v", err)
 		}
-		delete(*d, a.Key)
+		delete(d.rows, a.Key)
 	}
 	return nil
 }

@@ -204,7 +204,7 @@ func (w *walk) signer(p parsed) error {
 			return err
 		}
 	case protocol.ActorDelegate:
-		if protocol.JournalID(e.Signer.ID) != w.id || !w.delegates.has(e.Signer.Key, e.Time) {
+		if protocol.JournalID(e.Signer.ID) != w.id || !w.delegates.has(e) {
 			return wrong(CodeSigner, "it was not signed by somebody who was the patient's delegate then")
 		}
 		if !w.delegates.may(e) {
@@ -265,7 +265,7 @@ func (w *walk) event(p parsed) error {
 		return wrong(CodeEntry, "its body: %v", err)
 	}
 	if ended, ok := body.(*protocol.DelegationEvent); ok {
-		delete(w.delegates, ended.Key)
+		delete(w.delegates.rows, ended.Key)
 	}
 	if e.Cause.IsZero() {
 		if p.salt != [16]byte{} || e.Index != 0 || inJournal {

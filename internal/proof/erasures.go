@@ -171,6 +171,8 @@ func (f *forgetting) added(e protocol.Entry) error {
 	switch {
 	case a.Relation == protocol.RelationStatement && !r.own:
 		return errors.New("it is a statement, and neither the patient's nor a delegate's")
+	case a.Relation == protocol.RelationStatement && f.records[a.About].own:
+		return fmt.Errorf("it is a statement about record %s, which is the patient's own", a.About)
 	case a.Relation == protocol.RelationSupersedes && r.own != f.records[a.About].own:
 		return fmt.Errorf("it replaces record %s, which somebody else wrote", a.About)
 	}

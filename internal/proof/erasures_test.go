@@ -152,6 +152,20 @@ func by(record protocol.RecordID, author *ledgertest.Who) func(*net, *api.Journa
 	}
 }
 
+// An envelope in which a delegate ends its own delegation and then asks to read holds: the ledger enters the refusal.
+func TestDelegateEndsItself(t *testing.T) {
+	n := story(t, 4)
+	j := n.patient.Journal()
+	k, pub := ledgertest.Key("leaving")
+	n.Must(n.patient, j, &protocol.Delegate{Key: pub, Level: protocol.LevelSee, NotAfter: n.Time + 3600_000, Proof: ed25519.Sign(k, protocol.DelegateProofMessage(n.L.Chain(), j, pub))})
+	leaving := &ledgertest.Who{Name: "leaving", Key: k, Signer: protocol.DelegateSigner(j, pub)}
+	n.Must(leaving, j, &protocol.EndDelegation{Key: pub}, &protocol.RequestAccess{Labels: []protocol.Label{n.handle.Label("labs")}, Purpose: protocol.PurposeFamilyRequest,
+		OneTime: [32]byte{1}, OneTimeKEM: protocol.OneTimeX25519})
+	if r := verify(t, n.export(n.prove(j)), n.options()); !r.OK {
+		t.Fatal(r.Failures)
+	}
+}
+
 // What the patient wrote replaces nobody else's record, nor the other way round; a proof shows it if the network let it happen.
 func TestOwnAndOthersRecords(t *testing.T) {
 	n := story(t, 4)

@@ -115,8 +115,8 @@ func Add(c *exec.Context, by Author, a *protocol.AddRecord, permitted bool, gene
 	return protocol.Accepted
 }
 
-// boundOwn bounds what a patient has the members keep, and how much of what one access opens it can take up: nobody shuts readers out by
-// writing more. Delegates leave half of it to the patient.
+// boundOwn bounds what a patient has the members keep, and how much of the records that one access opens it can take up. Delegates leave half
+// of it to the patient.
 func boundOwn(c *exec.Context, a *protocol.AddRecord) protocol.Reason {
 	if a.Size > protocol.OwnRecordBytesMax {
 		return protocol.OwnRecordTooLarge
