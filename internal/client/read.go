@@ -195,7 +195,7 @@ func (r *reader) unlock(ctx context.Context, at []int) error {
 	capsules := make(map[int]*threshold.Capsule, len(at))
 	for _, i := range at {
 		capsule, err := wallet.CapsuleOf(r.files[i])
-		if err == nil && protocol.Hash(capsule.Hash()) != r.rows[i].Capsule {
+		if err == nil && (capsule == nil || protocol.Hash(capsule.Hash()) != r.rows[i].Capsule) {
 			err = fmt.Errorf("%w: capsule", wallet.ErrCommitted)
 		}
 		capsules[i], r.errs[i] = capsule, err

@@ -116,10 +116,18 @@ func (n *Node) ownsFile(ctx context.Context, r journal.Named) (bool, error) {
 	case err != nil:
 		return false, err
 	}
-	if capsule, err := wallet.CapsuleOf(header); err == nil {
+	if capsule, err := wallet.CapsuleOf(header); err == nil && capsule != nil {
 		return n.madeFor(capsule, r)
 	}
-	return true, nil // what was admitted has a capsule: the copy is damaged
+	// No capsule: the copy is damaged, or it is something else that a record names, such as the sealed reason of somebody's emergency.
+	intact, err := n.vault.Intact(ctx, r.Row.Ciphertext)
+	switch {
+	case errors.Is(err, vault.ErrErased):
+		return true, nil
+	case errors.Is(err, vault.ErrNotFound):
+		return false, nil
+	}
+	return !intact && err == nil, err
 }
 
 // madeFor tells whether a capsule was made for a record.
@@ -140,6 +148,9 @@ func (n *Node) admitFile(_ context.Context, header []byte, size int64) error {
 		return nil // the sealed reason of a break-glass access, which has no capsule
 	}
 	capsule, err := wallet.CapsuleOf(header)
+	if err == nil && capsule == nil {
+		err = fmt.Errorf("%w: it has no capsule for the custodians", wallet.ErrHeader)
+	}
 	if err != nil {
 		return err
 	}

@@ -239,6 +239,21 @@ func (v *Vault) setStage(hash Hash, s erasure) {
 	v.erased[hash] = max(v.erased[hash], s)
 }
 
+// Intact tells whether the bytes of a file held are those that its hash names. It works before Serve. Errors: ErrNotFound, ErrErased.
+func (v *Vault) Intact(ctx context.Context, hash Hash) (bool, error) {
+	if v.stage(hash) != 0 {
+		return false, fmt.Errorf("%w: %s", ErrErased, hash)
+	}
+	body, _, err := v.store.readChecked(ctx, fileKey(hash), hash, v.opts.FileBytesMax)
+	switch {
+	case errors.Is(err, ErrCorrupt):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("reading %s: %w", hash, err)
+	}
+	return true, body.Close()
+}
+
 // Header returns the first bytes of a file held, at most HeaderBytesMax, as they lie there: nothing is checked. It works before Serve. Errors:
 // ErrNotFound, ErrErased; ErrCorrupt when nothing but a corrupt copy is left.
 func (v *Vault) Header(ctx context.Context, hash Hash) ([]byte, error) {
