@@ -40,6 +40,7 @@ type forgotten struct {
 	about      protocol.RecordID // of a statement
 	ciphertext protocol.Hash
 	erased     bool
+	taken      uint64 // place of the erasure that closed it
 	held       bool
 	by         *erasing
 }
@@ -54,6 +55,7 @@ type erasing struct {
 }
 
 type holding struct {
+	seq     uint64 // of the entry that set it
 	member  protocol.MemberID
 	records []protocol.RecordID
 }
@@ -117,7 +119,7 @@ func (f *forgetting) entry(p parsed) error {
 		if err := protocol.Decode(e.Action, &a); err != nil {
 			return err
 		}
-		f.holds[protocol.DerivedHoldID(e.Cause, int(e.Index))] = holding{protocol.MemberID(e.Signer.ID), a.Records}
+		f.holds[protocol.DerivedHoldID(e.Cause, int(e.Index))] = holding{e.Seq, protocol.MemberID(e.Signer.ID), a.Records}
 	case protocol.TypeLiftHold:
 		var a protocol.LiftHold
 		if err := protocol.Decode(e.Action, &a); err != nil {
@@ -239,7 +241,7 @@ func (f *forgetting) ended(e protocol.Entry, id protocol.HoldID) error {
 
 func (f *forgetting) isHeld(r *forgotten) bool {
 	for _, h := range f.holds {
-		if h.member == r.member && (len(h.records) == 0 || slices.Contains(h.records, r.id)) {
+		if h.member == r.member && (len(h.records) == 0 || slices.Contains(h.records, r.id)) && h.seq < r.taken {
 			return true
 		}
 	}
@@ -258,7 +260,9 @@ func (f *forgetting) through(e protocol.Entry) error {
 	}
 	held := uint32(0)
 	for _, r := range f.taken(x) {
-		r.erased = true
+		if !r.erased {
+			r.erased, r.taken = true, x.seq
+		}
 		if f.isHeld(r) {
 			r.held = true
 			held++

@@ -17,6 +17,7 @@ type fate struct {
 	replaces protocol.RecordID // of a new version
 	next     bool              // it was superseded
 	erased   bool              // nobody opens it
+	taken    uint64            // entries of the journal when it was erased
 	held     bool              // erased, and its file kept
 	remarks  []protocol.RecordID
 }
@@ -27,6 +28,7 @@ type holdModel struct {
 	records []protocol.RecordID
 	until   uint64
 	cause   protocol.ActionID
+	set     uint64 // entries of the journal before it
 }
 
 type erasureModel struct {
@@ -106,7 +108,7 @@ func (m *model) erase(id protocol.ErasureID, j *journalModel, a *protocol.Erase)
 	}
 	for _, r := range e.covered {
 		f := m.fates[r]
-		f.erased = true
+		f.erased, f.taken = true, j.entries
 		put(m, m.fates, r, f)
 	}
 	if a.Everything {
@@ -166,7 +168,7 @@ func (m *model) setHold(id protocol.HoldID, by actor, j *journalModel, a *protoc
 			return protocol.NotTheAuthor
 		}
 	}
-	change(m, &j.holds, append(slices.Clone(j.holds), holdModel{id, by.member, a.Records, a.Until, m.cause}))
+	change(m, &j.holds, append(slices.Clone(j.holds), holdModel{id, by.member, a.Records, a.Until, m.cause, j.entries}))
 	m.enter(&j.entries)
 	return protocol.Accepted
 }
@@ -257,7 +259,7 @@ func (m *model) advance() {
 			for _, r := range e.covered {
 				f := m.fates[r]
 				f.held = slices.ContainsFunc(j.holds, func(h holdModel) bool {
-					return h.member == f.member && (len(h.records) == 0 || slices.Contains(h.records, r))
+					return h.member == f.member && (len(h.records) == 0 || slices.Contains(h.records, r)) && h.set < f.taken
 				})
 				if f.held {
 					body.Held++

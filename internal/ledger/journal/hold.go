@@ -16,14 +16,16 @@ type Hold struct {
 	Until   uint64              // UTC ms
 	Code    protocol.HoldCode
 	Set     uint64 // UTC ms
+	Height  uint64 // of the block that set it
 	Cause   protocol.ActionID
 	Index   uint16
 	Salt    [16]byte
 }
 
-// keeps tells whether the hold is over a record.
+// keeps tells whether the hold is over a record. What was erased before the hold was set it does not keep, though another hold still does: none is
+// set while an erasure is under way, so that in one block the hold came first.
 func (h Hold) keeps(n Named) bool {
-	return h.Member == n.Row.Member && (len(h.Records) == 0 || slices.Contains(h.Records, n.ID))
+	return h.Member == n.Row.Member && (len(h.Records) == 0 || slices.Contains(h.Records, n.ID)) && (n.Row.Erased == 0 || h.Height <= n.Row.Erased)
 }
 
 // NamedHold is a hold with its id.
@@ -82,7 +84,7 @@ func SetHold(c *exec.Context, by protocol.MemberID, a *protocol.SetHold, salt [1
 		}
 	}
 	id := protocol.DerivedHoldID(c.Cause, c.Index)
-	holds.Put(c, holdKey(c.Journal, id), Hold{Member: by, Records: a.Records, Until: a.Until, Code: a.Code, Set: c.Time,
+	holds.Put(c, holdKey(c.Journal, id), Hold{Member: by, Records: a.Records, Until: a.Until, Code: a.Code, Set: c.Time, Height: c.Height,
 		Cause: c.Cause, Index: uint16(c.Index), Salt: salt})
 	agenda.Put(c, agendaKey(a.Until, dueHold, c.Journal, id), mark{})
 	return protocol.Accepted
