@@ -246,7 +246,7 @@ func (m *model) controlled(v *protocol.Verified, i int, j *journalModel, action 
 }
 
 func (m *model) addDevice(j *journalModel, c *controlModel, a *protocol.AddDevice) protocol.Reason {
-	if j.controller == a.Key || c.device(a.Key) >= 0 {
+	if j.controller == a.Key || c.device(a.Key) >= 0 || slices.ContainsFunc(c.recoveries, func(r recoveryModel) bool { return r.state < 3 && r.controller == a.Key }) {
 		return protocol.KeyInUse
 	}
 	if !protocol.VerifySignature(a.Key, protocol.DeviceMessage(m.chain, j.id, a.Key, a.Name), a.Proof) {

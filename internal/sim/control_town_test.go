@@ -61,6 +61,11 @@ func (t *town) controlling(patient *ledgertest.Who) *protocol.Verified {
 	switch t.n(10) {
 	case 0:
 		key := t.aKey("device")
+		if j != nil && len(j.control.recoveries) > 0 && t.n(3) == 0 {
+			if next := pick(t, j.control.recoveries).controller; t.keyring[next] != nil {
+				key = next
+			}
+		}
 		return t.sign(&by, in, &protocol.AddDevice{Key: key, Name: protocol.Hash{1}, Proof: t.proof(key, protocol.DeviceMessage(chain, in, key, protocol.Hash{1}))})
 	case 1:
 		key := t.aKey("device")

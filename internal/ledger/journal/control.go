@@ -133,7 +133,7 @@ func Rotate(c *exec.Context, a *protocol.RotateController) protocol.Reason {
 func AddDevice(c *exec.Context, a *protocol.AddDevice) protocol.Reason {
 	row := mine(c)
 	switch at := deviceKey(c.Journal, a.Key); {
-	case row.Controller == a.Key || devices.Has(c, at):
+	case row.Controller == a.Key || devices.Has(c, at) || recoversTo(c, a.Key):
 		return protocol.KeyInUse
 	case !protocol.VerifySignature(a.Key, protocol.DeviceMessage(c.Chain, c.Journal, a.Key, a.Name), a.Proof):
 		return protocol.BadProof

@@ -174,6 +174,11 @@ func ProposeRecovery(c *exec.Context, a *protocol.ProposeRecovery, salt [16]byte
 	return protocol.Accepted
 }
 
+// recoversTo tells whether an open recovery would make a key the journal's controller.
+func recoversTo(c *exec.Context, key protocol.PublicKey) bool {
+	return slices.ContainsFunc(allRecoveries(c, c.Journal), func(n NamedRecovery) bool { return n.Row.open() && n.Row.Controller == key })
+}
+
 // ApproveRecovery executes the action.
 func ApproveRecovery(c *exec.Context, a *protocol.ApproveRecovery) protocol.Reason {
 	if _, reason := AuthenticateGuardian(c, a); reason != protocol.Accepted {
