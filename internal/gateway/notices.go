@@ -245,7 +245,16 @@ func (s *server) putSubscription(w http.ResponseWriter, r *http.Request) error {
 	if err := decode(raw, &ask); err != nil {
 		return err
 	}
-	out, err := s.Notices.Subscribe(in, by.signer.Key, which, ask)
+	stands := func() error { // still, now that the body is here: reading it took what time the sender liked
+		return s.view(func(v *ledger.View) error {
+			a, err := s.standing(v, by.signer)
+			if err == nil && !a.isPatientOf(in) {
+				err = noJournal
+			}
+			return err
+		})
+	}
+	out, err := s.Notices.Subscribe(in, by.signer.Key, which, ask, stands)
 	if err != nil {
 		return noticeProblem(err)
 	}

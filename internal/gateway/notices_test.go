@@ -5,9 +5,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/anamnesis-health/anamnesis/internal/api"
 	"github.com/anamnesis-health/anamnesis/internal/ledger/ledgertest"
@@ -167,5 +169,52 @@ func TestSubscribing(t *testing.T) {
 	}
 	if r := s.call(s.alice, "PUT", at(raw), string(raw)); r.problem(t).Code != "removed" {
 		t.Errorf("replayed after its removal: %s", r.body)
+	}
+}
+
+// A device that is cut off while its subscription's body is still on the way gets none: its standing is asked again when the body is here.
+func TestSlowSubscriptionOfACutOffDevice(t *testing.T) {
+	s := newSite(t)
+	key, pub := ledgertest.Key("alice's phone")
+	phone := &ledgertest.Who{Name: "phone", Key: key, Signer: protocol.PatientSigner(s.alice.Journal(), pub)}
+	chain, in, name := s.w.L.Chain(), s.alice.Journal(), protocol.Hash{1}
+	s.w.Must(s.alice, in, &protocol.AddDevice{Key: pub, Name: name, Proof: ed25519Sign(phone, protocol.DeviceMessage(chain, in, pub, name))})
+	raw, err := json.Marshal(api.Subscribe{Way: "webhook", Target: "https://thief.example/a", Nonce: make([]byte, 16)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	uri := strings.NewReplacer("{id}", in.String(), "{hash}", protocol.Hash(sha256.Sum256(raw)).String()).Replace(api.PathSubscription)
+	body, sender := io.Pipe()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, s.server.URL+uri, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", s.sign(phone, http.MethodPut, uri, s.now()))
+	req.Header.Set("Content-Type", "application/json")
+	status := make(chan int, 1)
+	go func() {
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			status <- 0
+			return
+		}
+		_ = res.Body.Close()
+		status <- res.StatusCode
+	}()
+	_, _ = sender.Write(raw[:10])
+	<-time.After(300 * time.Millisecond) // the header has been looked at by now, and the device was one
+	s.mu.Lock()
+	cut := s.w.Envelope(s.alice, in, &protocol.RevokeDevice{Key: pub}).Envelope
+	s.mu.Unlock()
+	s.call(nil, "POST", api.PathActions, api.Submission{Envelopes: [][]byte{cut}}).decode(t, &api.Results{})
+	_, _ = sender.Write(raw[10:])
+	_ = sender.Close()
+	if got := <-status; got != http.StatusUnauthorized {
+		t.Errorf("it was answered with %d", got)
+	}
+	var all []api.Subscription
+	s.call(s.alice, "GET", strings.Replace(api.PathSubscriptions, "{id}", in.String(), 1), nil).decode(t, &all)
+	if len(all) > 0 {
+		t.Errorf("it has %+v", all)
 	}
 }

@@ -34,7 +34,7 @@ func (b *bench) webhookBy(by *ledgertest.Who, url string) api.Subscription {
 	if err != nil {
 		b.Fatal(err)
 	}
-	out, err := b.n.Subscribe(b.alice.Journal(), by.Signer.Key, sha256.Sum256(raw), s)
+	out, err := b.n.Subscribe(b.alice.Journal(), by.Signer.Key, sha256.Sum256(raw), s, stands)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func TestCodesAreBounded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		out, err := b.n.Subscribe(in, b.alice.Signer.Key, sha256.Sum256(raw), s)
+		out, err := b.n.Subscribe(in, b.alice.Signer.Key, sha256.Sum256(raw), s, stands)
 		if err == nil {
 			err = b.n.Unsubscribe(in, protocol.PublicKey{}, out.ID)
 		}

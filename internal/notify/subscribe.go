@@ -45,13 +45,19 @@ var (
 // Subscribe takes a subscription on, or finds it taken on already. asker is the key that signed, a device's or the controller's: the
 // subscription goes when that key counts no more. id is the SHA-256 of the body that asked. Mail addresses are first sent a code; until it
 // comes back through Confirm they are told nothing.
-func (n *Notifier) Subscribe(journal protocol.JournalID, asker protocol.PublicKey, id protocol.Hash, s api.Subscribe) (api.Subscription, error) {
+func (n *Notifier) Subscribe(journal protocol.JournalID, asker protocol.PublicKey, id protocol.Hash, s api.Subscribe, stands func() error) (api.Subscription, error) {
 	kinds, err := n.check(s)
 	if err != nil {
 		return api.Subscription{}, err
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	// In this order: what cuts the asker off is before since, and then stands says so; or it is not, and then its entry, which is not queued yet,
+	// ends the subscription.
+	since := n.ledger.Head().Size
+	if err := stands(); err != nil {
+		return api.Subscription{}, err
+	}
 	var out row
 	err = n.inTx(func(tx *sql.Tx) error {
 		have, err := rowsOf(tx, "id = ?", id[:])
@@ -75,7 +81,7 @@ func (n *Notifier) Subscribe(journal protocol.JournalID, asker protocol.PublicKe
 			}
 		}
 		if _, err := tx.Exec("INSERT INTO subscriptions (id, journal, way, target, kinds, state, made, since, due, asker) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-			id[:], journal[:], s.Way, s.Target, strings.Join(kinds, ","), state, n.now(), n.ledger.Head().Size, due, asker[:]); err != nil {
+			id[:], journal[:], s.Way, s.Target, strings.Join(kinds, ","), state, n.now(), since, due, asker[:]); err != nil {
 			return err
 		}
 		if err := n.saveCursor(tx, n.cursor); err != nil {

@@ -105,7 +105,7 @@ func (b *bench) subscribe(s api.Subscribe) (api.Subscription, error) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	return b.n.Subscribe(b.alice.Journal(), b.alice.Signer.Key, sha256.Sum256(raw), s)
+	return b.n.Subscribe(b.alice.Journal(), b.alice.Signer.Key, sha256.Sum256(raw), s, stands)
 }
 
 func (b *bench) webhook(url string, kinds ...string) api.Subscription {
@@ -145,3 +145,6 @@ func (b *bench) eventually(what string, cond func() bool) {
 		}
 	}
 }
+
+// stands is an asker who stands.
+func stands() error { return nil }

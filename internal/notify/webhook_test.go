@@ -390,7 +390,7 @@ func TestRemovedAndBounded(t *testing.T) {
 	if _, err := b.subscribe(ask); !errors.Is(err, ErrRemoved) {
 		t.Error("replayed after its removal", err)
 	}
-	if _, err := b.n.Subscribe(protocol.JournalID{9}, b.alice.Signer.Key, first.ID, ask); !errors.Is(err, ErrRemoved) {
+	if _, err := b.n.Subscribe(protocol.JournalID{9}, b.alice.Signer.Key, first.ID, ask, stands); !errors.Is(err, ErrRemoved) {
 		t.Error("taken over by another journal", err)
 	}
 	for range SubscriptionsJournalMax {
