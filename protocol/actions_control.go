@@ -164,6 +164,12 @@ func ClaimCommitment(chain string, id JournalID, code PublicKey) Hash {
 	return Digest("anamnesis/claim-key/v1", []byte(chain), id[:], code[:])
 }
 
+// NobodyRecipient is the X25519 recipient of a provisional journal, drawn from the journal's name so that nobody knows its private half: until the
+// claim its records open through the custodians alone.
+func NobodyRecipient(chain string, id JournalID) [32]byte {
+	return Digest("anamnesis/nobody/v1", []byte(chain), id[:])
+}
+
 // ClaimMessage is what the code's key and the sponsor sign for a claim.
 func ClaimMessage(chain string, id JournalID, controller PublicKey, recipient [32]byte) []byte {
 	d := Digest("anamnesis/claim/v1", []byte(chain), id[:], controller[:], recipient[:])

@@ -106,6 +106,7 @@ const (
 	TooManyErasures   Reason = 178
 	TooManyOwnRecords Reason = 179 // written by the patient and delegates
 	OwnRecordTooLarge Reason = 180
+	NotNobodys        Reason = 181 // a provisional journal's recipient that may be somebody's
 )
 
 // ReasonsEnd is beyond all reasons.
@@ -147,6 +148,7 @@ var reasonTexts = map[Reason]reasonText{
 	NotTheAuthor:      {"not-the-author", "Only the organisation that wrote a record may do this."},
 	BadErasure:        {"bad-erasure", "The attestation is not of what was erased."},
 	TooManyErasures:   {"too-many-erasures", "As many erasures of this journal are under way as may be. Try again in a few seconds."},
+	NotNobodys:        {"not-nobodys", "Until its patient claims a journal, its records are sealed to nobody but the custodians. Use this program to open it."},
 	TooManyOwnRecords: {"too-many-own-records", "The journal has as many records and statements of the patient's own as it may have; delegates may fill half. Have some erased."},
 	OwnRecordTooLarge: {"own-record-too-large", "A record of the patient's own has at most 6 MiB. Make it smaller, or split it."},
 

@@ -25,7 +25,7 @@ func (s *site) awaited(name string) awaited {
 	a := awaited{Who: &ledgertest.Who{Name: name, Key: k, Signer: protocol.PatientSigner(protocol.JournalID(pub[:16]), pub)}, lookup: []byte(strings.Repeat(name, 16)[:16])}
 	a.code, a.codeKey = ledgertest.Key("code of " + name)
 	sponsor := protocol.MemberID(s.m1.Signer.ID)
-	s.w.Must(a.Who, a.Journal(), &protocol.OpenJournal{Recipient: [32]byte{1}, Sponsor: sponsor, Claim: protocol.ClaimCommitment(s.w.L.Chain(), a.Journal(), a.codeKey),
+	s.w.Must(a.Who, a.Journal(), &protocol.OpenJournal{Recipient: protocol.NobodyRecipient(s.w.L.Chain(), a.Journal()), Sponsor: sponsor, Claim: protocol.ClaimCommitment(s.w.L.Chain(), a.Journal(), a.codeKey),
 		Agreement: ed25519.Sign(s.m1.Key, protocol.SponsorMessage(s.w.L.Chain(), sponsor, a.Journal(), pub))})
 	if r := s.call(s.m1, "POST", api.PathClaims, api.ClaimPackage{Lookup: a.lookup, Journal: a.Journal(), Sealed: []byte("sealed"), DateOfBirth: "1980-02-03"}); r.status != 204 {
 		s.t.Fatalf("%d %s", r.status, r.body)

@@ -160,7 +160,11 @@ func (s *script) action(by *ledgertest.Who, journal protocol.JournalID, w words)
 	case "open":
 		sponsor := s.who[w.args["sponsor"]]
 		message := protocol.SponsorMessage(s.w.L.Chain(), sponsor.Signer.Member(), journal, by.Signer.Key)
-		return &protocol.OpenJournal{Recipient: sha256.Sum256([]byte(by.Name)), Sponsor: sponsor.Signer.Member(),
+		recipient := sha256.Sum256([]byte(cmp.Or(w.args["recipient"], by.Name)))
+		if w.args["claim"] != "" && w.args["recipient"] == "" {
+			recipient = protocol.NobodyRecipient(s.w.L.Chain(), journal)
+		}
+		return &protocol.OpenJournal{Recipient: recipient, Sponsor: sponsor.Signer.Member(),
 			Agreement: ed25519.Sign(s.keyOf(cmp.Or(w.args["agreed"], sponsor.Name)), message), Claim: s.claimOf(journal, w.args["claim"])}
 	case "record":
 		id := s.id(name)

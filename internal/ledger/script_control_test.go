@@ -93,6 +93,9 @@ func (s *script) controlAction(by *ledgertest.Who, in protocol.JournalID, w word
 		return &protocol.RevokeDevice{Key: s.publicKey(name)}
 	case "turn":
 		key := s.publicKey(name)
+		if w.args["nobodys"] != "" { // goes on with the recipient of a provisional journal
+			recipient = protocol.NobodyRecipient(chain, in)
+		}
 		return &protocol.RotateController{Controller: key, Recipient: recipient,
 			Proof: ed25519.Sign(s.keyOf(cmp.Or(w.args["proof"], name)), protocol.ControlMessage(chain, in, key, recipient))}
 	case "guardians":

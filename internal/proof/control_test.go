@@ -39,7 +39,7 @@ func passed(t testing.TB) (*net, hands) {
 	sponsor := n.Members[0]
 	recipient := [32]byte{1}
 	open := &protocol.Grant{NotAfter: n.Time + 7200_000, Policy: policyOf(t, `permit(principal, action, resource);`)}
-	n.Must(h.program, in, &protocol.OpenJournal{Recipient: recipient, Sponsor: sponsor.Signer.Member(), Claim: protocol.ClaimCommitment(chain, in, protocol.PublicKey{9}),
+	n.Must(h.program, in, &protocol.OpenJournal{Recipient: protocol.NobodyRecipient(chain, in), Sponsor: sponsor.Signer.Member(), Claim: protocol.ClaimCommitment(chain, in, protocol.PublicKey{9}),
 		Agreement: ed25519.Sign(sponsor.Key, protocol.SponsorMessage(chain, sponsor.Signer.Member(), in, h.program.Signer.Key))}, open)
 	n.Must(h.program, in, &protocol.ReissueClaim{Claim: protocol.ClaimCommitment(chain, in, code.Signer.Key)})
 	message := protocol.ClaimMessage(chain, in, h.claimant.Signer.Key, recipient)

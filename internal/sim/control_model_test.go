@@ -211,6 +211,9 @@ func (m *model) controlled(v *protocol.Verified, i int, j *journalModel, action 
 		if !protocol.VerifySignature(a.Controller, protocol.ControlMessage(m.chain, j.id, a.Controller, a.Recipient), a.Proof) {
 			return protocol.BadProof, true
 		}
+		if !c.claim.IsZero() && a.Recipient != protocol.NobodyRecipient(m.chain, j.id) {
+			return protocol.NotNobodys, true
+		}
 		change(m, &j.controller, a.Controller)
 	case *protocol.AddDevice:
 		if reason := m.addDevice(j, &c, a); reason != protocol.Accepted {

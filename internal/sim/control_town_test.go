@@ -76,6 +76,9 @@ func (t *town) controlling(patient *ledgertest.Who) *protocol.Verified {
 	case 2:
 		key := t.aKey("controller")
 		recipient := sha256.Sum256(key[:])
+		if t.n(2) == 0 {
+			recipient = protocol.NobodyRecipient(chain, in)
+		}
 		return t.sign(&by, in, &protocol.RotateController{Controller: key, Recipient: recipient, Proof: t.proof(key, protocol.ControlMessage(chain, in, key, recipient))}, t.grant())
 	case 3:
 		a := &protocol.SetGuardians{Guardians: protocol.GuardianCommitment(chain, in, t.policyOf())}

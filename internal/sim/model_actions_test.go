@@ -308,6 +308,9 @@ func (m *model) open(v *protocol.Verified, j *journalModel, patient bool, a *pro
 	case j != nil:
 		return protocol.JournalExists
 	}
+	if !a.Claim.IsZero() && a.Recipient != protocol.NobodyRecipient(m.chain, v.Body.Journal) {
+		return protocol.NotNobodys
+	}
 	j = &journalModel{id: v.Body.Journal, controller: v.Body.Signer.Key, sponsor: a.Sponsor}
 	if !a.Claim.IsZero() {
 		j.control.claim, j.control.claimUntil = a.Claim, m.now+protocol.ClaimMillis

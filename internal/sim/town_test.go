@@ -236,6 +236,9 @@ func (t *town) opening(who *ledgertest.Who) *protocol.Verified {
 		Agreement: ed25519.Sign(agreed.Key, protocol.SponsorMessage(t.L.Chain(), sponsor.Signer.Member(), who.Journal(), who.Signer.Key))}
 	if t.n(4) == 0 {
 		open.Claim = protocol.ClaimCommitment(t.L.Chain(), who.Journal(), t.codeKey(who.Journal()))
+		if t.n(8) > 0 {
+			open.Recipient = protocol.NobodyRecipient(t.L.Chain(), who.Journal())
+		}
 	}
 	return t.sign(who, who.Journal(), open, t.grant())
 }

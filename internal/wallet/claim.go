@@ -60,16 +60,10 @@ type Provisional struct {
 
 // NewProvisional draws the keys of a provisional journal.
 func NewProvisional(n Network, name string) (*Provisional, error) {
-	scalar := make([]byte, 32)
-	_, _ = rand.Read(scalar)
-	defer clear(scalar)
-	thrown, err := newIdentity(scalar)
-	if err != nil {
-		return nil, err
-	}
-	p := &Provisional{Recipient: thrown.Recipient(), Actor: &Actor{Network: n, Kind: protocol.ActorPatient, Name: name, Key: GenerateSigningKey()}}
+	p := &Provisional{Actor: &Actor{Network: n, Kind: protocol.ActorPatient, Name: name, Key: GenerateSigningKey()}}
 	_, _ = rand.Read(p.Handle.Journal[:])
 	_, _ = rand.Read(p.Handle.Key[:])
 	p.Actor.ID, p.Actor.Handle = p.Handle.Journal, &p.Handle
+	p.Recipient = protocol.NobodyRecipient(n.Chain, p.Handle.Journal)
 	return p, nil
 }

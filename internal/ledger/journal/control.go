@@ -124,6 +124,9 @@ func Rotate(c *exec.Context, a *protocol.RotateController) protocol.Reason {
 	if !protocol.VerifySignature(a.Controller, protocol.ControlMessage(c.Chain, c.Journal, a.Controller, a.Recipient), a.Proof) {
 		return protocol.BadProof
 	}
+	if row.Provisional() && a.Recipient != row.Recipient {
+		return protocol.NotNobodys
+	}
 	row.Controller, row.Recipient = a.Controller, a.Recipient
 	journals.Put(c, key(c.Journal), row)
 	return protocol.Accepted

@@ -68,6 +68,9 @@ func Open(c *exec.Context, a *protocol.OpenJournal, sponsorKey protocol.PublicKe
 	if !protocol.VerifySignature(sponsorKey, protocol.SponsorMessage(c.Chain, a.Sponsor, c.Journal, c.Signer.Key), a.Agreement) {
 		return protocol.BadProof
 	}
+	if !a.Claim.IsZero() && a.Recipient != protocol.NobodyRecipient(c.Chain, c.Journal) {
+		return protocol.NotNobodys // whoever runs the journal until its claim could read what others seal to a key of theirs
+	}
 	row := Row{Controller: c.Signer.Key, Recipient: a.Recipient, Guardians: a.Guardians,
 		LabelEpoch: a.LabelEpoch, Sponsor: a.Sponsor, Opened: c.Time, Claim: a.Claim}
 	if row.Provisional() {
