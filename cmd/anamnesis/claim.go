@@ -150,10 +150,7 @@ func (c *cli) provision(ctx context.Context, team []string, seen emergencySeen, 
 			return fmt.Errorf("%w: %s", wallet.ErrExists, file)
 		}
 	}
-	p, err := wallet.NewProvisional(wallet.Network{Chain: s.Network.Chain, Gateway: c.gatewayOf(s.actor.Network)}, "provisional journal")
-	if err != nil {
-		return err
-	}
+	p := wallet.NewProvisional(wallet.Network{Chain: s.Network.Chain, Gateway: c.gatewayOf(s.actor.Network)}, "provisional journal")
 	grants, err := teamGrants(s, team, labelsOf(p.Handle, seen.on(s.Client)))
 	if err != nil {
 		return err

@@ -124,9 +124,7 @@ func (p *play) claimProvisional(ctx context.Context) (detail string, err error) 
 	if c.group, err = p.spareGroup(); err != nil {
 		return "", err
 	}
-	if c.paper, err = wallet.NewProvisional(wallet.Network{Chain: p.chain(), Gateway: p.net.Gateway(0)}, "bed 12"); err != nil {
-		return "", err
-	}
+	c.paper = wallet.NewProvisional(wallet.Network{Chain: p.chain(), Gateway: p.net.Gateway(0)}, "bed 12")
 	var grants []protocol.Grant
 	for template, to := range map[string]consent.Grantee{"contributor": {Member: p.net.Genesis.Members[0].ID()}, "care-team": {Practitioner: protocol.PractitionerID(p.doctor.ID)}} {
 		policy, made, err := consent.Render(template, consent.Params{Grantee: to})

@@ -57,8 +57,7 @@ func TestClaim(t *testing.T) {
 	w := startWorld(t, devConfig(dir, 4))
 	hospital, c := client.Actor(w.net.Member(0)), w.at[0]
 	chain := c.Genesis.Chain
-	p, err := wallet.NewProvisional(wallet.Network{Chain: chain}, "bed 12")
-	w.ok(err)
+	p := wallet.NewProvisional(wallet.Network{Chain: chain}, "bed 12")
 	code := wallet.NewCode()
 	may := func(template string, to consent.Grantee) protocol.Grant {
 		policy, made, err := consent.Render(template, consent.Params{Grantee: to})
@@ -110,8 +109,7 @@ func TestClaim(t *testing.T) {
 	w.complete(0, pat)
 
 	// Five wrong dates kill a code, across a restart of the gateway too; a new code from the desk works.
-	q, err := wallet.NewProvisional(wallet.Network{Chain: chain}, "bed 13")
-	w.ok(err)
+	q := wallet.NewProvisional(wallet.Network{Chain: chain}, "bed 13")
 	second := wallet.NewCode()
 	w.ok(c.Provision(w.ctx, hospital, q, second, "1970-01-01"))
 	k2 := second.ClaimKeys(chain)
@@ -194,13 +192,12 @@ func TestCodesAreSaidNowhere(t *testing.T) {
 		}
 		fmt.Fprintf(&said, "%s: %v %+v %#v\n", what, err, err, err)
 	}
-	p, err := wallet.NewProvisional(wallet.Network{Chain: chain}, "bed 12")
-	w.ok(err)
+	p := wallet.NewProvisional(wallet.Network{Chain: chain}, "bed 12")
 	const born, wrong = "1980-02-03", "1980-03-02"
 	code, guess, again := wallet.NewCode(), wallet.NewCode(), wallet.NewCode()
 	w.ok(c.Provision(w.ctx, hospital, p, code, born))
 	mine := wallet.New(wallet.Network{Chain: chain})
-	_, err = mine.AdoptJournal(p.Handle, "main")
+	_, err := mine.AdoptJournal(p.Handle, "main")
 	w.ok(err)
 	k, err := mine.Keys(p.Handle.Journal)
 	w.ok(err)
@@ -271,8 +268,7 @@ func TestPackageGoesWithTheClaim(t *testing.T) {
 		return out
 	}
 	provision := func(bed string) (*wallet.Provisional, wallet.Code, *wallet.JournalKeys) {
-		p, err := wallet.NewProvisional(wallet.Network{Chain: chain}, bed)
-		w.ok(err)
+		p := wallet.NewProvisional(wallet.Network{Chain: chain}, bed)
 		code := wallet.NewCode()
 		policy, made, err := consent.Render("contributor", consent.Params{Grantee: consent.Grantee{Member: w.net.Genesis.Members[0].ID()}})
 		w.ok(err)

@@ -59,11 +59,11 @@ type Provisional struct {
 }
 
 // NewProvisional draws the keys of a provisional journal.
-func NewProvisional(n Network, name string) (*Provisional, error) {
+func NewProvisional(n Network, name string) *Provisional {
 	p := &Provisional{Actor: &Actor{Network: n, Kind: protocol.ActorPatient, Name: name, Key: GenerateSigningKey()}}
 	_, _ = rand.Read(p.Handle.Journal[:])
 	_, _ = rand.Read(p.Handle.Key[:])
 	p.Actor.ID, p.Actor.Handle = p.Handle.Journal, &p.Handle
 	p.Recipient = protocol.NobodyRecipient(n.Chain, p.Handle.Journal)
-	return p, nil
+	return p
 }

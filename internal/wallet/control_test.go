@@ -103,7 +103,7 @@ func TestClaimCodes(t *testing.T) {
 	if a.Lookup != b.Lookup || a.Key.Public() != b.Key.Public() || a.Lookup == other.Lookup || a.Key.Public() == other.Key.Public() {
 		t.Error("the code's keys are not its own")
 	}
-	p := must(NewProvisional(Network{Chain: testChain}, "bed 1"))(t)
+	p := NewProvisional(Network{Chain: testChain}, "bed 1")
 	sealed := a.Seal(p.Handle)
 	if h := must(b.Open(sealed))(t); h != p.Handle || p.Actor.ID != p.Handle.Journal {
 		t.Error("another handle")
