@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -366,7 +367,7 @@ func (c *cli) readOne(ctx context.Context, text, access string) (*opened, error)
 	}
 	id, err := pick("record", strings.ToLower(text), ids)
 	if err != nil {
-		return nil, err
+		return nil, cmp.Or(unread, err) // it may be in what was not read
 	}
 	at := slices.Index(ids, id)
 	if n := len(read.Records); at >= n {

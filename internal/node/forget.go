@@ -117,9 +117,12 @@ func (n *Node) ownsFile(ctx context.Context, r journal.Named) (bool, error) {
 		return false, err
 	}
 	if capsule, err := wallet.CapsuleOf(header); err == nil && capsule != nil {
-		return n.madeFor(capsule, r)
+		if mine, err := n.madeFor(capsule, r); mine || err != nil {
+			return mine, err
+		}
 	}
-	// No capsule: the copy is damaged, or it is something else that a record names, such as the sealed reason of somebody's emergency.
+	// Its capsule is another one, or there is none: the copy is damaged, or it is something else that a record names, such as another's record or
+	// the sealed reason of somebody's emergency.
 	intact, err := n.vault.Intact(ctx, r.Row.Ciphertext)
 	switch {
 	case errors.Is(err, vault.ErrErased):

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"net/http"
+	"os"
 	"testing"
 
 	"filippo.io/age"
@@ -107,5 +108,42 @@ func TestFilesWithoutCapsules(t *testing.T) {
 	w.ok(err)
 	if len(read.Broken) != 1 || read.Broken[0].Record != bare.Record || len(read.Records) != 1 {
 		t.Errorf("%d records, broken: %+v", len(read.Records), read.Broken)
+	}
+}
+
+// A copy that is damaged inside its capsule, which still is one, goes with the erasure like the whole ones.
+func TestErasureOfADamagedCopy(t *testing.T) {
+	t.Parallel()
+	w := startWorld(t, devConfig(t.TempDir(), 4))
+	p := w.patient()
+	row := w.row(p, w.write(p, 0, group("labs", "damaged"))[0].Record)
+	spoilt := ""
+	for i := range w.at {
+		name, there := w.vaultFile(i, row.Ciphertext)
+		if !there || spoilt != "" {
+			continue
+		}
+		file, err := os.ReadFile(name)
+		w.ok(err)
+		for at := bytes.Index(file, []byte("\n--- ")) - 1; at > 0 && spoilt == ""; at-- {
+			bad := bytes.Clone(file)
+			bad[at] ^= 1
+			if c, err := wallet.CapsuleOf(bad); err == nil && c != nil && protocol.Hash(c.Hash()) != row.Capsule {
+				w.ok(os.Chmod(name, 0o600))
+				w.ok(os.WriteFile(name, bad, 0o600))
+				spoilt = name
+			}
+		}
+	}
+	if spoilt == "" {
+		t.Fatal("no copy was damaged: nothing is shown")
+	}
+	id, err := w.at[2].Erase(w.ctx, p.keys, protocol.Erase{Records: []protocol.RecordID{row.ID}})
+	w.ok(err)
+	if e, err := w.at[2].AwaitErased(w.ctx, p.keys, id, 0); err != nil || e.Attested != 4 {
+		t.Fatalf("%+v %v", e, err)
+	}
+	if _, err := os.Stat(spoilt); err == nil {
+		t.Error("all have attested, and the damaged copy is still there")
 	}
 }

@@ -246,7 +246,7 @@ func (v *Vault) Intact(ctx context.Context, hash Hash) (bool, error) {
 	}
 	body, _, err := v.store.readChecked(ctx, fileKey(hash), hash, v.opts.FileBytesMax)
 	switch {
-	case errors.Is(err, ErrCorrupt):
+	case errors.Is(err, ErrCorrupt), errors.Is(err, ErrNotFound) && v.isQuarantined(hash):
 		return false, nil
 	case err != nil:
 		return false, fmt.Errorf("reading %s: %w", hash, err)
