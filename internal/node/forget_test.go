@@ -353,10 +353,16 @@ func TestErasureTakesOnlyItsOwn(t *testing.T) {
 }
 
 // subject is a record that the patient makes a statement about.
-func (w *world) subject(p *patient, about protocol.RecordID) client.Subject {
+func (w *world) subject(p *patient, about protocol.RecordID) (s client.Subject) {
 	w.Helper()
-	s, err := w.at[0].OwnSubject(w.ctx, p.keys, about)
-	w.ok(err)
+	w.eventually("the gateway knows the record", func() (known bool) {
+		var err error
+		if s, err = w.at[0].OwnSubject(w.ctx, p.keys, about); !errors.Is(err, client.ErrNoSuchRecord) {
+			w.ok(err)
+			known = true
+		}
+		return known
+	})
 	return s
 }
 
