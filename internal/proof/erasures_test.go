@@ -152,6 +152,25 @@ func by(record protocol.RecordID, author *ledgertest.Who) func(*net, *api.Journa
 	}
 }
 
+// A hold that was set after an erasure keeps nothing of it: when the hold before it ends, the file goes, and a verifier expects just that.
+func TestLateHolds(t *testing.T) {
+	n := story(t, 4)
+	j, m1 := n.patient.Journal(), n.Members[0]
+	n.Must(n.patient, j, &protocol.Grant{NotAfter: n.Time + 3600_000, Policy: policyOf(t, `permit(principal, action, resource);`)})
+	held := n.record(30, "labs")
+	n.Must(m1, j, held)
+	early := n.Must(m1, j, &protocol.SetHold{Records: []protocol.RecordID{held.Record}, Until: n.Time + 30_000, Code: protocol.HoldStatutory})
+	n.erase(&protocol.Erase{Records: []protocol.RecordID{held.Record}})
+	n.Must(m1, j, &protocol.SetHold{Until: n.Time + 3600_000, Code: protocol.HoldLitigation})
+	n.Time += 40_000 // the early one ends by itself
+	n.Tick()
+	n.attest(protocol.ReleaseID(protocol.DerivedHoldID(early.ID, 0)), 4)
+	r := verify(t, n.export(n.prove(j)), n.options())
+	if !r.OK || len(r.Erased) != 1 || r.Erased[0].Held || r.Erased[0].Text != "erased, 4 of 4 attestations" {
+		t.Fatalf("%+v %v", r.Erased, r.Failures)
+	}
+}
+
 // An envelope in which a delegate ends its own delegation and then asks to read holds: the ledger enters the refusal.
 func TestDelegateEndsItself(t *testing.T) {
 	n := story(t, 4)
